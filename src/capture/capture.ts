@@ -1,0 +1,81 @@
+/** The capture thread as the main thread sees it. */
+import { writeSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import { type CaptureMessage, type CaptureOptions, COUNTERS, type CounterName } from './protocol.ts';
+
+/** The main thread must not starve the capture thread of its answers, so they are few; its heap is small and bounded. */
+const RESOURCE_LIMITS = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 192, stackSizeMb: 1 };
+
+/** In the checkout the sources run as they are, in the bundle they are JavaScript. */
+const THREAD = new URL(
+  import.meta.url.endsWith('.ts') ? './thread.ts' : './capture/thread.js',
+  import.meta.url,
+);
+
+export type StartOptions = Omit<CaptureOptions, 'stop' | 'counters'>;
+
+export class Capture {
+  readonly #worker: Worker;
+  readonly #stop = new Int32Array(new SharedArrayBuffer(4));
+  readonly #counters = new Float64Array(new SharedArrayBuffer(8 * COUNTERS.length));
+  readonly #ended: Promise<void>;
+  #wakeFd: number | undefined;
+
+  /**
+   * @param received called for each message in order
+   * @param failed the thread ended without having been told to
+   */
+  constructor(
+    options: StartOptions,
+    received: (message: CaptureMessage) => void,
+    failed: (error: Error) => void,
+  ) {
+    const workerData: CaptureOptions = { ...options, stop: this.#stop, counters: this.#counters };
+    this.#worker = new Worker(THREAD, { workerData, resourceLimits: RESOURCE_LIMITS, name: 'capture' });
+    this.#worker.on('message', (message: CaptureMessage) => {
+      if (message.type === 'armed') this.#wakeFd = message.status.wakeFd;
+      if (message.type === 'stopped') this.#wakeFd = undefined;
+      received(message);
+    });
+    let reported = false;
+    const fail = (error: Error) => {
+      if (reported || Atomics.load(this.#stop, 0) !== 0) return;
+      reported = true;
+      failed(error);
+    };
+    this.#worker.on('error', (error: unknown) =>
+      fail(error instanceof Error ? error : new Error(String(error))),
+    );
+    this.#ended = new Promise((resolve) => {
+      this.#worker.on('exit', (code) => {
+        fail(new Error(`the capture thread ended with ${code}`));
+        resolve();
+      });
+    });
+  }
+
+  counter(name: CounterName): number {
+    return this.#counters[COUNTERS.indexOf(name)] as number;
+  }
+
+  /** Milliseconds since the thread's last sign of life. */
+  silentMs(): number {
+    return Number(process.hrtime.bigint()) / 1e6 - this.counter('heartbeat');
+  }
+
+  /** What the thread has seen until now still arrives before this resolves. */
+  async stop(): Promise<void> {
+    Atomics.store(this.#stop, 0, 1);
+    Atomics.notify(this.#stop, 0);
+    if (this.#wakeFd !== undefined) {
+      const one = Buffer.alloc(8);
+      one.writeBigUInt64LE(1n);
+      try {
+        writeSync(this.#wakeFd, one);
+      } catch {
+        // The thread has ended in the meantime and closed it.
+      }
+    }
+    await this.#ended;
+  }
+}

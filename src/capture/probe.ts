@@ -1,0 +1,51 @@
+/**
+ * Proves a subscription to process events: it may be accepted and stay silent for ever (a foreign pid or user namespace,
+ * a filtered subscription on 5.10 and 6.1).
+ */
+import { errnoName, type Libc } from '../kernel/libc.ts';
+import type { ProcConnector, ProcEventHandler } from '../kernel/proc-connector.ts';
+
+const SIGKILL = 9;
+const PATIENCE_MS = 1_000;
+
+/**
+ * Executes this program once more, kills it before it does anything, and waits for its exec event. All events that
+ * arrive meanwhile are handed on.
+ *
+ * @returns why nothing is proved, or undefined
+ */
+export function proveSubscription(
+  libc: Libc,
+  connector: ProcConnector,
+  handler: ProcEventHandler,
+  wait: (timeoutMs: number) => void,
+  now: () => number,
+): string | undefined {
+  const executable = Buffer.from('/proc/self/exe\0');
+  const name = Buffer.from('oom-witness-probe\0');
+  const argv = Buffer.alloc(16);
+  argv.writeBigUInt64LE(libc.addressOf(name));
+  const environment = Buffer.alloc(8);
+  const result = Buffer.alloc(4);
+  const error = libc.posix_spawn(result, executable, null, null, argv, environment);
+  if (error !== 0) return `the probe child could not be started: ${errnoName(error)}`;
+  const probe = result.readInt32LE(0);
+  libc.kill(probe, SIGKILL);
+  let seen = false;
+  const watching: ProcEventHandler = {
+    fork: (pid, parent, time) => handler.fork(pid, parent, time),
+    thread: (pid) => handler.thread(pid),
+    exec: (pid, time) => {
+      if (pid === probe) seen = true;
+      handler.exec(pid, time);
+    },
+    exit: (pid, status, time) => handler.exit(pid, status, time),
+  };
+  const deadline = now() + PATIENCE_MS;
+  do {
+    if (connector.drain(watching, 4_096) === 'empty' && !seen) wait(Math.max(1, deadline - now()));
+  } while (!seen && now() < deadline);
+  libc.waitpid(probe, null, 0);
+  if (seen) return undefined;
+  return 'process events do not arrive (is this the initial pid namespace? In a container: hostPID: true)';
+}

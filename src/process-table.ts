@@ -1,0 +1,514 @@
+/**
+ * Who every process is, known before the kernel names it: pid -> command line, executable, cgroup, parent, start.
+ *
+ * Fed by the proc connector's events as they happen, by scans of /proc (at start, after an overrun, and all the time
+ * where there is no connector) and by a slow re-reading that catches titles set later (nginx, postgres).
+ *
+ * Memory is bounded: MAX_ENTRIES entries; MAX_BYTES of command lines, over which new ones are cut to SHORT_COMMAND
+ * bytes and say so; the dead are kept for seconds only (their kill is read from the kernel's log some milliseconds
+ * after their exit event), those killed by SIGKILL for minutes, both with a limit.
+ *
+ * All times are CLOCK_MONOTONIC in ms.
+ */
+import type { CapturedProcess } from './captured-process.ts';
+import type { CaptureSource } from './incident.ts';
+import type { ProcEventHandler } from './kernel/proc-connector.ts';
+import type { ProcFiles } from './kernel/proc-files.ts';
+
+const MAX_ENTRIES = 100_000;
+const MAX_BYTES = 32 << 20;
+const SHORT_COMMAND = 1024;
+const OVERHEAD_BYTES = 200;
+
+const DEAD = { keepMs: 5_000, limit: 1_024 };
+const KILLED = { keepMs: 600_000, limit: 8_192 };
+const SIGKILL = 9;
+
+/** A start read from /proc has 10 ms steps, and a fork event is sent a little after the start that it tells of. */
+const SAME_START_MS = 100;
+
+/** A forked child has set its title by then, if it ever does. */
+const TITLE_AFTER_MS = 500;
+const MAX_YOUNG = 4_096;
+
+/** What one exec made of a process; shared by the children that it forks. */
+interface Image {
+  /** Arguments joined by NUL, secrets taken out; undefined: could not be read in time. */
+  readonly args: string | undefined;
+  readonly executable: string | undefined;
+  readonly cgroup: string | undefined;
+  readonly truncated: boolean;
+  readonly redacted: number;
+  readAt: number;
+  references: number;
+}
+
+interface Entry {
+  readonly pid: number;
+  parentPid: number | undefined;
+  /** Undefined: not known, so it may be anybody who has had this pid. */
+  start: number | undefined;
+  source: CaptureSource;
+  image: Image;
+  threaded: boolean;
+  exitedAt: number | undefined;
+  dropped: boolean;
+  /** Who had this pid before. */
+  previous: Entry | undefined;
+}
+
+/** One process as it is written to and read back from the journal. */
+export interface ProcessRecord {
+  readonly pid: number;
+  readonly parentPid: number | undefined;
+  readonly start: number | undefined;
+  readonly source: CaptureSource;
+  readonly readAt: number;
+  readonly args: readonly string[] | undefined;
+  readonly executable: string | undefined;
+  readonly cgroup: string | undefined;
+  readonly truncated: boolean;
+  readonly redacted: number;
+}
+
+/** Told of every change in the order in which it happened, so that the table outlives the agent. */
+export interface ProcessJournal {
+  image(record: ProcessRecord): void;
+  fork(pid: number, parentPid: number, time: number): void;
+  exit(pid: number, status: number, time: number): void;
+}
+
+export interface ArgumentRedactor {
+  args(args: readonly string[]): { args: readonly string[]; count: number };
+}
+
+export interface ProcessTableOptions {
+  readonly files: ProcFiles;
+  readonly redactor: ArgumentRedactor;
+  /** CLOCK_MONOTONIC, ms */
+  readonly now: () => number;
+  /** CLOCK_BOOTTIME minus CLOCK_MONOTONIC, ms: the time spent in suspend. */
+  readonly suspended: () => number;
+  /** Milliseconds since the epoch of a monotonic time. */
+  readonly wallTime: (monotonic: number) => number;
+  readonly journal?: ProcessJournal;
+}
+
+export class ProcessTable implements ProcEventHandler {
+  readonly #files: ProcFiles;
+  readonly #redactor: ArgumentRedactor;
+  readonly #now: () => number;
+  readonly #suspended: () => number;
+  readonly #wallTime: (monotonic: number) => number;
+  readonly #journal: ProcessJournal | undefined;
+  readonly #entries = new Map<number, Entry>();
+  readonly #dead: Entry[] = [];
+  readonly #killed: Entry[] = [];
+  #young: Entry[] = [];
+  #cursor: Iterator<Entry> | undefined;
+  #unscanned: number[] = [];
+  #bytes = 0;
+
+  constructor(options: ProcessTableOptions) {
+    this.#files = options.files;
+    this.#redactor = options.redactor;
+    this.#now = options.now;
+    this.#suspended = options.suspended;
+    this.#wallTime = options.wallTime;
+    this.#journal = options.journal;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** Of the command lines and what holds them; an estimate, 200 bytes for each entry. */
+  get bytes(): number {
+    return this.#bytes + this.#entries.size * OVERHEAD_BYTES;
+  }
+
+  fork(pid: number, parentPid: number, time: number): void {
+    const parent = this.#alive(parentPid);
+    if (parent === undefined) {
+      const image = this.#readImage(pid, time);
+      this.#add(pid, parentPid, time, 'scan', image);
+      this.#journalImage(pid);
+      return;
+    }
+    const child = this.#add(pid, parentPid, time, 'inherited', parent.image);
+    this.#journal?.fork(pid, parentPid, time);
+    if (this.#young.length < MAX_YOUNG) this.#young.push(child);
+  }
+
+  thread(pid: number): void {
+    const entry = this.#alive(pid);
+    if (entry !== undefined) entry.threaded = true;
+  }
+
+  /** What it was before is forgotten even when what it is now cannot be read: a wrong command line is worse than none. */
+  exec(pid: number, time: number): void {
+    const image = this.#readImage(pid, time);
+    const entry = this.#alive(pid);
+    if (entry === undefined) {
+      const stat = this.#files.stat(pid);
+      this.#add(pid, stat?.parentPid, this.#monotonic(stat?.start), 'exec', image);
+    } else {
+      this.#replaceImage(entry, image);
+      entry.source = 'exec';
+      entry.threaded = false;
+    }
+    this.#journalImage(pid);
+  }
+
+  exit(pid: number, status: number, time: number): void {
+    const entry = this.#alive(pid);
+    if (entry === undefined) return;
+    this.#journal?.exit(pid, status, time);
+    this.#bury(entry, (status & 0x7f) === SIGKILL, time);
+  }
+
+  /** Puts every process of /proc on the list of `continueScan`. */
+  beginScan(): void {
+    this.#unscanned = this.#files.pids();
+    const there = new Set(this.#unscanned);
+    // Whoever is gone died unseen, perhaps by the OOM killer: kept as long as the killed are.
+    for (const entry of [...this.#entries.values()])
+      if (entry.exitedAt === undefined && !there.has(entry.pid)) this.#bury(entry, true, this.#now());
+  }
+
+  /** Looks at up to `limit` processes of the scan; false when it is done. A scan must not make us miss events. */
+  continueScan(limit: number): boolean {
+    for (let i = 0; i < limit; i++) {
+      const pid = this.#unscanned.pop();
+      if (pid === undefined) return false;
+      this.#look(pid);
+    }
+    return this.#unscanned.length > 0;
+  }
+
+  /** Adds the processes of /proc that are not known yet; the way of knowing where there are no events. */
+  scanForNew(): number {
+    const pids = this.#files.pids();
+    const there = new Set(pids);
+    let found = 0;
+    for (const pid of pids) {
+      const entry = this.#entries.get(pid);
+      if (entry !== undefined && entry.exitedAt === undefined) continue;
+      this.#look(pid);
+      found++;
+    }
+    const now = this.#now();
+    for (const entry of [...this.#entries.values()])
+      if (entry.exitedAt === undefined && !there.has(entry.pid)) this.#bury(entry, true, now);
+    return found;
+  }
+
+  /**
+   * Reads up to `limit` command lines again: first children that were forked a moment ago, then everybody in turn.
+   *
+   * @param verifyStart without events a pid may have changed hands: its start is compared too
+   */
+  refresh(limit: number, verifyStart: boolean): void {
+    let left = limit;
+    const now = this.#now();
+    while (left > 0) {
+      const youngest = this.#young[0];
+      if (youngest === undefined || now - (youngest.start ?? now) < TITLE_AFTER_MS) break;
+      this.#young.shift();
+      if (youngest.exitedAt !== undefined || youngest.source !== 'inherited') continue;
+      this.#reread(youngest);
+      left--;
+    }
+    for (; left > 0; left--) {
+      this.#cursor ??= this.#entries.values();
+      const next = this.#cursor.next();
+      if (next.done) {
+        this.#cursor = undefined;
+        break;
+      }
+      if (next.value.exitedAt !== undefined) continue;
+      if (verifyStart) this.#look(next.value.pid);
+      else this.#reread(next.value);
+    }
+    this.#forgetTheDead(this.#dead, DEAD, now);
+    this.#forgetTheDead(this.#killed, KILLED, now);
+  }
+
+  /** The cgroup of whoever had this pid when the kernel killed it. */
+  cgroup(pid: number, killedAt: number): string | undefined {
+    return this.#find(pid, killedAt)?.image.cgroup;
+  }
+
+  /** The process that a thread belongs to, while the thread is there. */
+  processOfThread(tid: number): number | undefined {
+    return this.#entries.has(tid) ? tid : this.#files.threadGroup(tid);
+  }
+
+  /** Everything known of whoever had this pid at that time; a last look at /proc where nothing is. */
+  capture(pid: number, killedAt: number): CapturedProcess | undefined {
+    const entry = this.#find(pid, killedAt);
+    if (entry?.image.args !== undefined) return this.#captured(entry);
+    if (entry?.exitedAt === undefined) {
+      const stat = this.#files.stat(pid);
+      const start = this.#monotonic(stat?.start);
+      if (stat !== undefined && start !== undefined && start <= killedAt) {
+        const image = this.#readImage(pid, this.#now());
+        if (image.args !== undefined)
+          return this.#captured({ ...newEntry(pid, stat.parentPid, start, 'live', image), source: 'live' });
+      }
+    }
+    return entry === undefined ? undefined : this.#captured(entry);
+  }
+
+  /** Takes over what a journal of an earlier run says; a scan must follow. */
+  restore(record: ProcessRecord): void {
+    const image: Image = {
+      args: record.args?.join('\0'),
+      executable: record.executable,
+      cgroup: record.cgroup,
+      truncated: record.truncated,
+      redacted: record.redacted,
+      readAt: record.readAt,
+      references: 0,
+    };
+    const entry = this.#alive(record.pid);
+    if (entry === undefined) this.#add(record.pid, record.parentPid, record.start, record.source, image);
+    else {
+      this.#replaceImage(entry, image);
+      entry.source = record.source;
+    }
+  }
+
+  restoreFork(pid: number, parentPid: number, time: number): void {
+    const parent = this.#alive(parentPid);
+    if (parent !== undefined) this.#add(pid, parentPid, time, 'inherited', parent.image);
+  }
+
+  restoreExit(pid: number, status: number, time: number): void {
+    const entry = this.#alive(pid);
+    if (entry !== undefined) this.#bury(entry, (status & 0x7f) === SIGKILL, time);
+  }
+
+  /** Everybody alive, for a fresh journal. */
+  *records(): Generator<ProcessRecord> {
+    for (const entry of this.#entries.values()) if (entry.exitedAt === undefined) yield record(entry);
+  }
+
+  #look(pid: number): void {
+    const stat = this.#files.stat(pid);
+    if (stat === undefined) return;
+    const start = this.#monotonic(stat.start) as number;
+    const entry = this.#alive(pid);
+    if (entry !== undefined) {
+      if (entry.start === undefined || Math.abs(entry.start - start) < SAME_START_MS) {
+        entry.start ??= start;
+        this.#reread(entry);
+        return;
+      }
+      this.#bury(entry, true, this.#now());
+    }
+    const added = this.#add(pid, stat.parentPid, start, 'scan', this.#readImage(pid, this.#now()));
+    // Whether a process found by a scan has threads is not known.
+    added.threaded = true;
+    this.#journalImage(pid);
+  }
+
+  /** Keeps what is known when nothing can be read: the process is dying, or a zombie. */
+  #reread(entry: Entry): void {
+    const now = this.#now();
+    const image = this.#readImage(entry.pid, now);
+    if (image.args === undefined) return;
+    if (image.args === entry.image.args && image.cgroup === entry.image.cgroup) {
+      entry.image.readAt = now;
+      return;
+    }
+    this.#replaceImage(entry, image);
+    entry.source = 'scan';
+    this.#journalImage(entry.pid);
+  }
+
+  #readImage(pid: number, now: number): Image {
+    const command = this.#files.commandLine(pid);
+    if (command === undefined)
+      return {
+        args: undefined,
+        executable: undefined,
+        cgroup: this.#files.cgroup(pid),
+        truncated: false,
+        redacted: 0,
+        readAt: now,
+        references: 0,
+      };
+    // The whole is redacted before it is cut: half a secret's key would let the other half through.
+    const { args, count } = this.#redactor.args(command.args);
+    let joined = args.join('\0');
+    let truncated = command.truncated;
+    if (joined.length > SHORT_COMMAND && this.#bytes + joined.length > MAX_BYTES) {
+      joined = joined.slice(0, SHORT_COMMAND);
+      truncated = true;
+    }
+    return {
+      args: joined,
+      executable: this.#files.executable(pid),
+      cgroup: this.#files.cgroup(pid),
+      truncated,
+      redacted: count,
+      readAt: now,
+      references: 0,
+    };
+  }
+
+  #captured(entry: Entry): CapturedProcess {
+    const { image } = entry;
+    const found = image.args !== undefined;
+    return {
+      pid: entry.pid,
+      ...(entry.parentPid !== undefined && { parentPid: entry.parentPid }),
+      ...(image.args !== undefined && { args: image.args.split('\0') }),
+      ...(image.executable !== undefined && { executable: image.executable }),
+      ...(image.cgroup !== undefined && { cgroup: image.cgroup }),
+      ...(entry.start !== undefined && { startedAt: this.#wallTime(entry.start) }),
+      source: found ? entry.source : 'kernel-comm',
+      ...(found && { capturedAt: this.#wallTime(image.readAt) }),
+      truncated: image.truncated,
+      redacted: image.redacted,
+      ...(!found && { missing: 'it had already dropped its memory when its command line was read' }),
+    };
+  }
+
+  #find(pid: number, time: number): Entry | undefined {
+    let entry = this.#entries.get(pid);
+    while (entry?.start !== undefined && entry.start > time && entry.previous !== undefined)
+      entry = entry.previous;
+    return entry?.start !== undefined && entry.start > time + SAME_START_MS ? undefined : entry;
+  }
+
+  #alive(pid: number): Entry | undefined {
+    const entry = this.#entries.get(pid);
+    return entry?.exitedAt === undefined ? entry : undefined;
+  }
+
+  #add(
+    pid: number,
+    parentPid: number | undefined,
+    start: number | undefined,
+    source: CaptureSource,
+    image: Image,
+  ): Entry {
+    const before = this.#entries.get(pid);
+    if (before !== undefined && before.exitedAt === undefined) this.#bury(before, true, this.#now());
+    const entry = newEntry(pid, parentPid, start, source, image);
+    entry.previous = before;
+    this.#retain(image);
+    // Deleted first, so that the map stays in order of age.
+    this.#entries.delete(pid);
+    this.#entries.set(pid, entry);
+    if (this.#entries.size > MAX_ENTRIES) {
+      const oldest = this.#entries.values().next().value as Entry;
+      this.#drop(oldest);
+    }
+    return entry;
+  }
+
+  #bury(entry: Entry, killed: boolean, time: number): void {
+    entry.exitedAt = time;
+    const queue = killed ? this.#killed : this.#dead;
+    queue.push(entry);
+    if (queue.length > 2 * (killed ? KILLED : DEAD).limit)
+      this.#forgetTheDead(queue, killed ? KILLED : DEAD, time);
+  }
+
+  #forgetTheDead(queue: Entry[], rule: { keepMs: number; limit: number }, now: number): void {
+    let count = 0;
+    while (
+      count < queue.length &&
+      (queue.length - count > rule.limit || now - ((queue[count] as Entry).exitedAt as number) > rule.keepMs)
+    )
+      count++;
+    for (const entry of queue.splice(0, count)) {
+      if (entry.threaded && this.#livesOn(entry)) {
+        entry.exitedAt = now;
+        queue.push(entry);
+      } else this.#drop(entry);
+    }
+  }
+
+  /** A thread-group leader may exit while its other threads live: the kernel can still name the process. */
+  #livesOn(entry: Entry): boolean {
+    if (this.#entries.get(entry.pid) !== entry) return false;
+    const start = this.#monotonic(this.#files.stat(entry.pid)?.start);
+    return start !== undefined && entry.start !== undefined && Math.abs(start - entry.start) < SAME_START_MS;
+  }
+
+  #drop(entry: Entry): void {
+    if (entry.dropped) return;
+    entry.dropped = true;
+    const newest = this.#entries.get(entry.pid);
+    if (newest === entry) this.#entries.delete(entry.pid);
+    for (let later = newest; later !== undefined; later = later.previous)
+      if (later.previous === entry) later.previous = undefined;
+    // Whoever had the pid still earlier was buried earlier: nobody can reach it any more.
+    entry.previous = undefined;
+    this.#release(entry.image);
+  }
+
+  #replaceImage(entry: Entry, image: Image): void {
+    this.#release(entry.image);
+    entry.image = image;
+    this.#retain(image);
+  }
+
+  #retain(image: Image): void {
+    if (image.references++ === 0) this.#bytes += image.args?.length ?? 0;
+  }
+
+  #release(image: Image): void {
+    if (--image.references === 0) this.#bytes -= image.args?.length ?? 0;
+  }
+
+  #journalImage(pid: number): void {
+    if (this.#journal === undefined) return;
+    const entry = this.#alive(pid);
+    if (entry !== undefined) this.#journal.image(record(entry));
+  }
+
+  #monotonic(start: number | undefined): number | undefined {
+    return start === undefined ? undefined : start - this.#suspended();
+  }
+}
+
+function newEntry(
+  pid: number,
+  parentPid: number | undefined,
+  start: number | undefined,
+  source: CaptureSource,
+  image: Image,
+): Entry {
+  return {
+    pid,
+    parentPid,
+    start,
+    source,
+    image,
+    threaded: false,
+    exitedAt: undefined,
+    dropped: false,
+    previous: undefined,
+  };
+}
+
+function record(entry: Entry): ProcessRecord {
+  const { image } = entry;
+  return {
+    pid: entry.pid,
+    parentPid: entry.parentPid,
+    start: entry.start,
+    source: entry.source,
+    readAt: image.readAt,
+    args: image.args?.split('\0'),
+    executable: image.executable,
+    cgroup: image.cgroup,
+    truncated: image.truncated,
+    redacted: image.redacted,
+  };
+}

@@ -1,0 +1,52 @@
+/** A /proc made of plain files, for tests that decide what the kernel shows and when. */
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { TestContext } from 'node:test';
+
+export interface FakeProcess {
+  readonly args?: readonly string[];
+  /** Instead of `args`: the bytes of cmdline as they are. */
+  readonly cmdline?: Buffer | string;
+  readonly parentPid?: number;
+  /** Clock ticks (10 ms) since boot. */
+  readonly startTicks?: number;
+  readonly cgroup?: string;
+  readonly exe?: string;
+  readonly name?: string;
+}
+
+export class FakeProc {
+  readonly root: string;
+
+  constructor(t: TestContext) {
+    this.root = mkdtempSync(path.join(tmpdir(), 'oom-witness-proc-'));
+    t.after(() => rmSync(this.root, { recursive: true, force: true }));
+    writeFileSync(path.join(this.root, 'uptime'), '100.00 50.00\n');
+  }
+
+  set(pid: number, process: FakeProcess): void {
+    const folder = path.join(this.root, String(pid));
+    rmSync(folder, { recursive: true, force: true });
+    mkdirSync(folder);
+    const write = (file: string, content: Buffer | string) => writeFileSync(path.join(folder, file), content);
+    write('cmdline', process.cmdline ?? (process.args ?? []).map((arg) => `${arg}\0`).join(''));
+    const { name = 'x', parentPid = 1, startTicks = 1_000 } = process;
+    write(
+      'stat',
+      `${pid} (${name}) S ${parentPid} 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 ${startTicks} 1 1\n`,
+    );
+    write('cgroup', process.cgroup ?? '0::/system.slice/x.service\n');
+    write('status', `Name:\t${name}\nTgid:\t${pid}\nPid:\t${pid}\n`);
+    symlinkSync(process.exe ?? '/usr/bin/x', path.join(folder, 'exe'));
+  }
+
+  /** As the kernel shows a process whose memory has been dropped: still there, no command line. */
+  dropMemory(pid: number): void {
+    writeFileSync(path.join(this.root, String(pid), 'cmdline'), '');
+  }
+
+  remove(pid: number): void {
+    rmSync(path.join(this.root, String(pid)), { recursive: true, force: true });
+  }
+}

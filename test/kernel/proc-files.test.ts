@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import { LONGEST_COMMAND_LINE, ProcFiles } from '../../src/kernel/proc-files.ts';
+import { FakeProc } from '../fake-proc.ts';
+
+describe('the files of a process', () => {
+  it('gives every argument as it was, empty ones and line breaks too', (t) => {
+    const proc = new FakeProc(t);
+    const args = ['python3', '-c', 'print(1)\nprint(2)', '', '--name=naïve', '', ''];
+    proc.set(7, { args });
+    assert.deepEqual(new ProcFiles(proc.root).commandLine(7), { args, truncated: false });
+  });
+
+  it('takes a title that was written over the arguments without its padding', (t) => {
+    const proc = new FakeProc(t);
+    proc.set(7, { cmdline: `nginx: worker process${'\0'.repeat(9)}` });
+    assert.deepEqual(new ProcFiles(proc.root).commandLine(7)?.args, ['nginx: worker process']);
+  });
+
+  it('shows bytes that are no UTF-8, and leaves the rest as it is', (t) => {
+    const proc = new FakeProc(t);
+    proc.set(7, { cmdline: Buffer.from([0x61, 0xff, 0xc3, 0xbc, 0xc3, 0, 0xef, 0xbf, 0xbd, 0]) });
+    assert.deepEqual(new ProcFiles(proc.root).commandLine(7)?.args, ['a\\xffü\\xc3', '\ufffd']);
+  });
+
+  it('reads long command lines whole and cuts only what is longer than the limit', (t) => {
+    const proc = new FakeProc(t);
+    proc.set(7, { args: ['java', 'x'.repeat(100_000)] });
+    proc.set(8, { args: ['java', 'x'.repeat(LONGEST_COMMAND_LINE * 2)] });
+    const files = new ProcFiles(proc.root);
+    assert.deepEqual(files.commandLine(7), { args: ['java', 'x'.repeat(100_000)], truncated: false });
+    const cut = files.commandLine(8);
+    assert.equal(cut?.truncated, true);
+    assert.equal(cut?.args.join('\0').length, LONGEST_COMMAND_LINE);
+  });
+
+  it('knows no command line of a process that is gone or has dropped its memory', (t) => {
+    const proc = new FakeProc(t);
+    proc.set(7, { args: [] });
+    const files = new ProcFiles(proc.root);
+    assert.equal(files.commandLine(7), undefined);
+    assert.equal(files.commandLine(8), undefined);
+    assert.equal(files.stat(8), undefined);
+    assert.equal(files.executable(8), undefined);
+    assert.equal(files.cgroup(8), undefined);
+  });
+
+  it("prefers the memory controller's cgroup to the unified one, and climbs out of no namespace", (t) => {
+    const proc = new FakeProc(t);
+    proc.set(1, { cgroup: '9:pids:/p\n4:memory:/docker/abc\n0::/u\n' });
+    proc.set(2, { cgroup: '0::/kubepods.slice/a.scope\n' });
+    proc.set(3, { cgroup: '0::/../../kubepods.slice/a.scope (deleted)\n' });
+    const files = new ProcFiles(proc.root);
+    assert.equal(files.cgroup(1), '/docker/abc');
+    assert.equal(files.cgroup(2), '/kubepods.slice/a.scope');
+    assert.equal(files.cgroup(3), '/kubepods.slice/a.scope');
+  });
+
+  it('reads parent and start behind a name that looks like more fields', (t) => {
+    const proc = new FakeProc(t);
+    proc.set(7, { name: 'a) S 999 (b', parentPid: 42, startTicks: 1234 });
+    assert.deepEqual(new ProcFiles(proc.root).stat(7), { parentPid: 42, start: 12_340 });
+  });
+
+  it('agrees with the real /proc about this very process', () => {
+    const files = new ProcFiles('/proc');
+    assert.equal(path.resolve(files.commandLine(process.pid)?.args.at(-1) ?? ''), process.argv.at(-1));
+    assert.equal(files.stat(process.pid)?.parentPid, process.ppid);
+    assert.equal(files.threadGroup(process.pid), process.pid);
+    assert.ok(files.pids().includes(process.pid));
+    assert.ok(files.uptime() > (files.stat(process.pid)?.start ?? Number.POSITIVE_INFINITY));
+  });
+});

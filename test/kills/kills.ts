@@ -1,0 +1,167 @@
+/** Real OOM kills for tests and benches: memory cgroups of our own (v1 or v2) and victims in them. */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+
+export interface Cgroup {
+  /** As the kernel prints it. */
+  readonly path: string;
+  /** Its cgroup.procs. */
+  readonly procs: string;
+  readonly version: 1 | 2;
+  /** cgroup v2 only: kill all of it together. */
+  setGroupKill(on: boolean): void;
+  remove(): void;
+}
+
+interface Hierarchy {
+  readonly version: 1 | 2;
+  readonly mount: string;
+  /** Our own place in it. */
+  readonly base: string;
+}
+
+let made = 0;
+
+/** @returns why no real kill can be made here, or undefined when one can */
+export function whyNoKills(): string | undefined {
+  if (process.getuid?.() !== 0) return 'needs root';
+  try {
+    accessSync('/dev/kmsg', constants.R_OK);
+  } catch {
+    return 'needs /dev/kmsg';
+  }
+  try {
+    const group = makeCgroup(16 << 20);
+    group.remove();
+    return undefined;
+  } catch (error) {
+    return `needs a writable memory cgroup (${(error as Error).message})`;
+  }
+}
+
+/** @param limit bytes */
+export function makeCgroup(limit: number, parent?: Cgroup): Cgroup {
+  const { version, mount, base } = findHierarchy();
+  const relative = `${parent?.path ?? base}/oom-witness-test-${process.pid}-${made++}`.replace('//', '/');
+  const folder = path.join(mount, relative);
+  mkdirSync(folder);
+  const set = (file: string, value: string) => writeFileSync(path.join(folder, file), value);
+  try {
+    if (version === 1) set('memory.limit_in_bytes', String(limit));
+    else {
+      set('memory.max', String(limit));
+      if (existsSync(path.join(folder, 'memory.swap.max'))) set('memory.swap.max', '0');
+    }
+  } catch (error) {
+    rmdirSync(folder);
+    throw error;
+  }
+  return {
+    path: relative,
+    procs: path.join(folder, 'cgroup.procs'),
+    version,
+    setGroupKill: (on) => set('memory.oom.group', on ? '1' : '0'),
+    remove: () => rmdirSync(folder),
+  };
+}
+
+function findHierarchy(): Hierarchy {
+  const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
+  const own = readFileSync('/proc/self/cgroup', 'utf8').split('\n');
+  for (const line of mounts) {
+    const [before = '', after = ''] = line.split(' - ');
+    const mount = before.split(' ')[4] ?? '';
+    const [type, , options = ''] = after.split(' ');
+    if (type === 'cgroup' && options.split(',').includes('memory')) {
+      const entry = own.find((each) => (each.split(':')[1] ?? '').split(',').includes('memory'));
+      return { version: 1, mount, base: entry?.split(':')[2] ?? '/' };
+    }
+  }
+  for (const line of mounts) {
+    const [before = '', after = ''] = line.split(' - ');
+    const mount = before.split(' ')[4] ?? '';
+    if (!after.startsWith('cgroup2 ')) continue;
+    if (!readFileSync(path.join(mount, 'cgroup.controllers'), 'utf8').split(/\s+/).includes('memory'))
+      continue;
+    // A v2 group with processes cannot have children with controllers: the root of the hierarchy is the place.
+    writeFileSync(path.join(mount, 'cgroup.subtree_control'), '+memory');
+    return { version: 2, mount, base: '/' };
+  }
+  throw new Error('no memory controller is mounted');
+}
+
+let compiled: string | undefined;
+
+/** Compiled once per process with the machine's `cc`; removed when the process ends. */
+export function victimProgram(): string {
+  if (compiled === undefined) {
+    const folder = mkdtempSync(path.join(tmpdir(), 'oom-witness-victim-'));
+    compiled = path.join(folder, 'victim');
+    execFileSync('cc', [
+      '-O1',
+      '-static',
+      '-pthread',
+      '-o',
+      compiled,
+      path.join(import.meta.dirname, 'victim.c'),
+    ]);
+    process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  }
+  return compiled;
+}
+
+export interface LaunchOptions {
+  readonly count: number;
+  readonly parallel?: number;
+  readonly mode?: 'exec' | 'fork';
+  readonly liveMs?: number;
+  /** Further arguments of each victim; the first `%d` in each becomes its index. */
+  readonly text?: readonly string[];
+}
+
+export interface Launched {
+  readonly index: number;
+  readonly pid: number;
+  /** The exact arguments. */
+  readonly args: readonly string[];
+  /** Wait status: 9 = killed by SIGKILL. */
+  readonly status: number;
+}
+
+/** Starts victims and waits until the last of them is dead. */
+export async function launch(cgroup: Cgroup, options: LaunchOptions): Promise<readonly Launched[]> {
+  const { count, parallel = 1, mode = 'exec', liveMs = 50, text = ['--index=%d'] } = options;
+  const program = victimProgram();
+  const argv = ['launch', cgroup.procs, String(count), String(parallel), mode, String(liveMs), ...text];
+  const child = spawn(program, argv, { stdio: ['ignore', 'pipe', 'inherit'], argv0: 'victim' });
+  const launched: Launched[] = [];
+  for await (const line of createInterface({ input: child.stdout })) {
+    const [index, pid, status] = line.split(' ');
+    if (status === 'started') continue;
+    const args =
+      mode === 'exec'
+        ? ['victim', 'hog', String(liveMs), ...text.map((each) => each.replace('%d', String(index)))]
+        : ['victim', ...argv];
+    launched.push({ index: Number(index), pid: Number(pid), args, status: Number(status) });
+  }
+  await ended(child);
+  return launched.sort((a, b) => a.index - b.index);
+}
+
+export function ended(child: ChildProcess): Promise<number | null> {
+  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve(child.exitCode);
+  return new Promise((resolve) => child.once('exit', (code) => resolve(code)));
+}

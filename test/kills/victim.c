@@ -1,0 +1,152 @@
+/*
+ * Processes made to be killed by the OOM killer, inside a memory cgroup that the caller made.
+ *
+ *   victim hog LIVE_MS [TEXT...]
+ *       waits LIVE_MS, then touches memory until it is killed (at most 1 GiB, then gives up with status 3)
+ *
+ *   victim launch PROCS COUNT PARALLEL MODE LIVE_MS [TEXT...]
+ *       starts COUNT hogs, at most PARALLEL at a time. Each joins the cgroup whose cgroup.procs is PROCS, then
+ *       MODE exec: executes `victim hog LIVE_MS TEXT...`, every %d in TEXT being its index;
+ *       MODE fork: goes on as the launcher's copy, without exec (a prefork server's worker).
+ *       Prints `INDEX PID started` and `INDEX PID STATUS` (wait status: 9 = SIGKILL) a line each.
+ *
+ *   victim parent PROCS LIVE_MS [TEXT...]
+ *       joins the cgroup, starts one hog below itself and lives on until its standard input ends.
+ *
+ *   victim leader LIVE_MS [TEXT...]
+ *       its first thread exits at once, a second one is the hog.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define STEP (64 * 1024)
+#define MOST (1024L * 1024 * 1024)
+
+static void sleep_ms(long ms) {
+  struct timespec t = {ms / 1000, (ms % 1000) * 1000000};
+  while (nanosleep(&t, &t) < 0 && errno == EINTR) {
+  }
+}
+
+static void hog(long live_ms) {
+  sleep_ms(live_ms);
+  for (long total = 0; total < MOST; total += STEP) {
+    char *p = mmap(0, STEP, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) break;
+    memset(p, 1, STEP);
+  }
+  _exit(3);
+}
+
+static void *hog_thread(void *live_ms) {
+  hog((long)live_ms);
+  return 0;
+}
+
+static void join_cgroup(const char *procs) {
+  int fd = open(procs, O_WRONLY);
+  if (fd < 0 || write(fd, "0", 1) != 1) {
+    perror(procs);
+    _exit(4);
+  }
+  close(fd);
+}
+
+static char *with_index(const char *text, int index) {
+  const char *at = strstr(text, "%d");
+  if (!at) return strdup(text);
+  char *out = malloc(strlen(text) + 16);
+  sprintf(out, "%.*s%d%s", (int)(at - text), text, index, at + 2);
+  return out;
+}
+
+static void become_hog(char **argv, int index) {
+  char *args[4096];
+  int n = 0;
+  args[n++] = "victim";
+  args[n++] = "hog";
+  for (char **a = argv; *a && n < 4095; a++) args[n++] = with_index(*a, index);
+  args[n] = 0;
+  char program[4096];
+  ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+  if (length < 0) _exit(5);
+  program[length] = 0;
+  execv(program, args);
+  _exit(5);
+}
+
+static int launch(int argc, char **argv) {
+  if (argc < 7) return 2;
+  const char *procs = argv[2];
+  int count = atoi(argv[3]), parallel = atoi(argv[4]), exec = strcmp(argv[5], "fork") != 0;
+  pid_t *pids = calloc(count, sizeof *pids);
+  int started = 0, running = 0, done = 0;
+  while (done < count) {
+    while (started < count && running < parallel) {
+      pid_t pid = fork();
+      if (pid < 0) {
+        sleep_ms(5);
+        continue;
+      }
+      if (pid == 0) {
+        join_cgroup(procs);
+        if (exec) become_hog(argv + 6, started);
+        hog(atol(argv[6]));
+      }
+      pids[started] = pid;
+      printf("%d %d started\n", started, pid);
+      fflush(stdout);
+      started++;
+      running++;
+    }
+    int status;
+    pid_t pid = wait(&status);
+    for (int i = 0; i < started; i++)
+      if (pids[i] == pid) {
+        printf("%d %d %d\n", i, pid, status);
+        fflush(stdout);
+        pids[i] = 0;
+        running--;
+        done++;
+      }
+  }
+  return 0;
+}
+
+static int parent(int argc, char **argv) {
+  if (argc < 4) return 2;
+  join_cgroup(argv[2]);
+  pid_t pid = fork();
+  if (pid == 0) become_hog(argv + 3, 0);
+  printf("0 %d started\n", pid);
+  fflush(stdout);
+  int status;
+  waitpid(pid, &status, 0);
+  printf("0 %d %d\n", pid, status);
+  fflush(stdout);
+  char byte;
+  while (read(0, &byte, 1) > 0) {
+  }
+  return 0;
+}
+
+int main(int argc, char **argv) {
+  if (argc < 3) return 2;
+  if (!strcmp(argv[1], "hog")) hog(atol(argv[2]));
+  if (!strcmp(argv[1], "launch")) return launch(argc, argv);
+  if (!strcmp(argv[1], "parent")) return parent(argc, argv);
+  if (!strcmp(argv[1], "leader")) {
+    pthread_t thread;
+    pthread_create(&thread, 0, hog_thread, (void *)atol(argv[2]));
+    pthread_exit(0);
+  }
+  return 2;
+}

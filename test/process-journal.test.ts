@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { describe, it, type TestContext } from 'node:test';
+import { ProcFiles } from '../src/kernel/proc-files.ts';
+import { ProcessJournalFile } from '../src/process-journal.ts';
+import { ProcessTable } from '../src/process-table.ts';
+import { FakeProc } from './fake-proc.ts';
+
+const SIGKILLED = 9;
+
+function setup(t: TestContext) {
+  const folder = mkdtempSync(path.join(tmpdir(), 'oom-witness-journal-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const proc = new FakeProc(t);
+  const file = path.join(folder, 'processes');
+  /** A new run of the agent in the same or another boot. */
+  const start = (bootId = 'boot-1') => {
+    const journal = new ProcessJournalFile(file, bootId, (error) => assert.fail(error));
+    const table = new ProcessTable({
+      files: new ProcFiles(proc.root),
+      redactor: { args: (args) => ({ args, count: 0 }) },
+      now: () => 60_000,
+      suspended: () => 0,
+      wallTime: (monotonic) => monotonic,
+      journal,
+    });
+    const restored = journal.restore(table);
+    table.beginScan();
+    table.continueScan(1_000);
+    journal.rewrite(table);
+    return { journal, table, restored };
+  };
+  return { proc, file, start };
+}
+
+describe('the journal of processes', () => {
+  it('tells the next run of processes that died while nobody looked', (t) => {
+    const { proc, start } = setup(t);
+    const first = start();
+    proc.set(7, { args: ['java', '-jar', 'shop.jar'], startTicks: 5_000 });
+    first.table.fork(7, 1, 50_000);
+    first.table.exec(7, 50_001);
+    first.table.fork(8, 7, 50_002);
+    proc.set(9, { args: ['other'], startTicks: 5_000 });
+    first.table.exec(9, 50_003);
+    first.table.exit(9, SIGKILLED, 50_500);
+    first.journal.flush(first.table);
+    for (const pid of [7, 8, 9]) proc.remove(pid);
+
+    const second = start();
+    assert.deepEqual(second.table.capture(7, 55_000)?.args, ['java', '-jar', 'shop.jar']);
+    assert.equal(second.table.capture(7, 55_000)?.source, 'exec');
+    assert.equal(second.table.capture(8, 55_000)?.source, 'inherited');
+    assert.deepEqual(second.table.capture(9, 50_400)?.args, ['other']);
+  });
+
+  it('does not take a successor for the process that it knew', (t) => {
+    const { proc, start } = setup(t);
+    const first = start();
+    proc.set(7, { args: ['old'], startTicks: 5_000 });
+    first.table.fork(7, 1, 50_000);
+    first.table.exec(7, 50_001);
+    first.journal.flush(first.table);
+    proc.set(7, { args: ['new'], startTicks: 5_900 });
+    const second = start();
+    assert.deepEqual(second.table.capture(7, 55_000)?.args, ['old']);
+    assert.deepEqual(second.table.capture(7, 59_500)?.args, ['new']);
+  });
+
+  it('belongs to one boot only', (t) => {
+    const { proc, start } = setup(t);
+    const first = start();
+    proc.set(7, { args: ['old'] });
+    first.table.exec(7, 50_001);
+    first.journal.flush(first.table);
+    proc.remove(7);
+    assert.equal(start('boot-2').table.capture(7, 55_000), undefined);
+  });
+
+  it('survives a line that was torn by a kill, and rubbish', (t) => {
+    const { proc, file, start } = setup(t);
+    const first = start();
+    proc.set(7, { args: ['kept'] });
+    first.table.exec(7, 50_001);
+    first.journal.flush(first.table);
+    proc.remove(7);
+    appendFileSync(file, 'null\n[]\n{"x":1}\n["is",8,null');
+    assert.deepEqual(start().table.capture(7, 55_000)?.args, ['kept']);
+  });
+
+  it('stays small however many processes come and go, and is nobody else’s to read', (t) => {
+    const { file, start } = setup(t);
+    const { journal, table } = start();
+    for (let pid = 2; pid < 120_000; pid++) {
+      table.fork(pid, 1, 50_000);
+      table.exit(pid, 0, 50_000);
+      if (pid % 1_000 === 0) journal.flush(table);
+    }
+    assert.ok(statSync(file).size < 5 << 20);
+    assert.equal(statSync(file).mode & 0o777, 0o600);
+    assert.match(readFileSync(file, 'utf8').split('\n')[0] ?? '', /boot-1/);
+  });
+});
