@@ -13,6 +13,8 @@ import type { ProcessJournal, ProcessRecord, ProcessTable } from './process-tabl
 const FORMAT = 1;
 const SMALLEST_REWRITE = 4 << 20;
 const GROWTH = 4;
+/** A child that is going to call exec has done so by then. */
+const FORK_TO_EXEC_MS = 1_000;
 /** A journal larger than this is none of ours: the rewrite keeps it far below. */
 const LARGEST = 256 << 20;
 
@@ -74,13 +76,17 @@ export class ProcessJournalFile implements ProcessJournal {
     const lines = text.split('\n');
     if (!sameBoot(lines[0] ?? '', this.#bootId)) return 0;
     let count = 0;
+    let last = 0;
     for (let i = 1; i < lines.length; i++) {
       const line = parse(lines[i] as string);
       // Only the last line can be torn, by a kill in the middle of a write.
       if (line === undefined) continue;
       replay(line, table);
+      if (line[0] !== 'is') last = Math.max(last, line[3]);
+      else last = Math.max(last, line[5]);
       count++;
     }
+    table.distrustForksSince(last - FORK_TO_EXEC_MS);
     return count;
   }
 

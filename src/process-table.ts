@@ -33,8 +33,9 @@ const MAX_YOUNG = 4_096;
 
 /** What one exec made of a process; shared by the children that it forks. */
 interface Image {
-  /** Arguments joined by NUL, secrets taken out; undefined: could not be read in time. */
+  /** Arguments joined by NUL, secrets taken out; undefined: see `missing`. */
   readonly args: string | undefined;
+  readonly missing: string | undefined;
   readonly executable: string | undefined;
   readonly cgroup: string | undefined;
   readonly truncated: boolean;
@@ -56,6 +57,9 @@ interface Entry {
   /** Who had this pid before. */
   previous: Entry | undefined;
 }
+
+const DROPPED = 'it had already dropped its memory when its command line was read';
+const MAYBE_EXECUTED = 'it was forked just before the agent went down and may have executed something since';
 
 /** One process as it is written to and read back from the journal. */
 export interface ProcessRecord {
@@ -264,6 +268,7 @@ export class ProcessTable implements ProcEventHandler {
   restore(record: ProcessRecord): void {
     const image: Image = {
       args: record.args?.join('\0'),
+      missing: record.args === undefined ? DROPPED : undefined,
       executable: record.executable,
       cgroup: record.cgroup,
       truncated: record.truncated,
@@ -287,6 +292,28 @@ export class ProcessTable implements ProcEventHandler {
   restoreExit(pid: number, status: number, time: number): void {
     const entry = this.#alive(pid);
     if (entry !== undefined) this.#bury(entry, (status & 0x7f) === SIGKILL, time);
+  }
+
+  /**
+   * Forgets the command lines of children that were forked after this time: what they executed next happened unseen. To
+   * be called between the last `restore` and the scan, which reads those that are still there.
+   */
+  distrustForksSince(time: number): void {
+    for (const entry of this.#entries.values()) {
+      if (entry.source !== 'inherited' || (entry.start ?? 0) < time) continue;
+      const { executable, cgroup, readAt } = entry.image;
+      const missing = MAYBE_EXECUTED;
+      this.#replaceImage(entry, {
+        args: undefined,
+        missing,
+        executable,
+        cgroup,
+        truncated: false,
+        redacted: 0,
+        readAt,
+        references: 0,
+      });
+    }
   }
 
   /** Everybody alive, for a fresh journal. */
@@ -332,6 +359,7 @@ export class ProcessTable implements ProcEventHandler {
     if (command === undefined)
       return {
         args: undefined,
+        missing: DROPPED,
         executable: undefined,
         cgroup: this.#files.cgroup(pid),
         truncated: false,
@@ -349,6 +377,7 @@ export class ProcessTable implements ProcEventHandler {
     }
     return {
       args: joined,
+      missing: undefined,
       executable: this.#files.executable(pid),
       cgroup: this.#files.cgroup(pid),
       truncated,
@@ -372,7 +401,7 @@ export class ProcessTable implements ProcEventHandler {
       ...(found && { capturedAt: this.#wallTime(image.readAt) }),
       truncated: image.truncated,
       redacted: image.redacted,
-      ...(!found && { missing: 'it had already dropped its memory when its command line was read' }),
+      ...(image.missing !== undefined && { missing: image.missing }),
     };
   }
 

@@ -45,7 +45,7 @@ describe('the journal of processes', () => {
     first.table.fork(8, 7, 50_002);
     proc.set(9, { args: ['other'], startTicks: 5_000 });
     first.table.exec(9, 50_003);
-    first.table.exit(9, SIGKILLED, 50_500);
+    first.table.exit(9, SIGKILLED, 52_500);
     first.journal.flush(first.table);
     for (const pid of [7, 8, 9]) proc.remove(pid);
 
@@ -53,7 +53,20 @@ describe('the journal of processes', () => {
     assert.deepEqual(second.table.capture(7, 55_000)?.args, ['java', '-jar', 'shop.jar']);
     assert.equal(second.table.capture(7, 55_000)?.source, 'exec');
     assert.equal(second.table.capture(8, 55_000)?.source, 'inherited');
-    assert.deepEqual(second.table.capture(9, 50_400)?.args, ['other']);
+    assert.deepEqual(second.table.capture(9, 52_400)?.args, ['other']);
+  });
+
+  it('does not believe that a child was still what its parent is when it had no time to tell', (t) => {
+    const { proc, start } = setup(t);
+    const first = start();
+    proc.set(7, { args: ['sh'], startTicks: 5_000 });
+    first.table.exec(7, 50_001);
+    first.table.fork(8, 7, 50_002);
+    first.journal.flush(first.table);
+    proc.remove(7);
+    const captured = start().table.capture(8, 55_000);
+    assert.equal(captured?.args, undefined);
+    assert.match(captured?.missing ?? '', /may have executed/);
   });
 
   it('does not take a successor for the process that it knew', (t) => {

@@ -64,6 +64,8 @@ export class CaptureLoop {
   #waiter: Waiter;
   #reports: KillReport[] = [];
   #noVictims = new Map<string | undefined, number>();
+  /** The last record that was in the ring before we came. */
+  #historyEnd = -1;
   /** Of the last position that was posted. */
   #posted = -1;
   #settleAt = Number.POSITIVE_INFINITY;
@@ -78,7 +80,7 @@ export class CaptureLoop {
     this.#files = new ProcFiles(options.paths.proc);
     this.#groups = new GroupKillSettings(options.paths.proc);
     this.#scanEvery = options.processRefreshMs;
-    this.#waiter = new TimedWaiter(options.stop, KMSG_LOOK_MS);
+    this.#waiter = new TimedWaiter(options.stop, Math.min(KMSG_LOOK_MS, options.kernelLogRefreshMs));
     if (options.journal !== undefined)
       this.#journal = new ProcessJournalFile(options.journal, options.host.boot_id, (error) =>
         post({ type: 'journal-failed', problem: error.message }),
@@ -99,7 +101,11 @@ export class CaptureLoop {
     });
   }
 
-  /** Returns when it was told to stop. */
+  /**
+   * Returns when it was told to stop.
+   *
+   * @throws when a reader that worked fails: whoever started the thread starts another one where this one stopped
+   */
   run(): void {
     const history = this.#openKmsg();
     const processEvents = this.#openProcessEvents();
@@ -151,6 +157,7 @@ export class CaptureLoop {
         if (after !== undefined) records.push(record);
       };
       while (this.#kmsg.drain(take, RECORDS_PER_TURN) === 'more');
+      this.#historyEnd = this.#kmsg.sequence;
       return { reader: { works: true }, records };
     } catch (error) {
       this.#kmsg?.close();
@@ -164,15 +171,18 @@ export class CaptureLoop {
 
   #openProcessEvents(): Reader {
     const kmsgFd = this.#kmsg === undefined ? [] : [this.#kmsg.fd];
-    const loaded = this.#options.withoutFfi ? { missing: 'node:ffi is switched off' } : loadLibc();
+    const loaded = loadLibc();
     if ('missing' in loaded) return { works: false, problem: loaded.missing };
     const { libc } = loaded;
-    try {
-      // Seen from another cgroup namespace, the paths of /proc/PID/cgroup are not those that the kernel logs.
-      enterNamespace(libc, `${this.#options.paths.proc}/1/ns/cgroup`, CLONE_NEWCGROUP);
-    } catch {
-      // Not permitted: then this is most likely the host's own namespace, or the paths are relative to ours.
-    }
+    // Seen from another cgroup namespace, the paths of /proc/PID/cgroup are not those that the kernel logs. Where
+    // process 1 may not be looked at, the first kernel thread may.
+    for (const pid of [1, 2])
+      try {
+        enterNamespace(libc, `${this.#options.paths.proc}/${pid}/ns/cgroup`, CLONE_NEWCGROUP);
+        break;
+      } catch {
+        // Without the right to, this is most likely the host's namespace already.
+      }
     try {
       const connector = ProcConnector.open(libc, this.#options.paths.proc);
       const waiter = new PollWaiter(libc, [connector.fd]);
@@ -211,7 +221,7 @@ export class CaptureLoop {
   #replay(records: readonly KernelRecord[]): void {
     for (const record of records) this.#assembler.push(record);
     // What is still open may go on with live records.
-    this.#announce(true);
+    this.#announce();
     if (!this.#assembler.open) this.#postPosition(this.#kmsg?.sequence ?? -1);
     this.#armSettle();
   }
@@ -221,15 +231,8 @@ export class CaptureLoop {
     this.#beat();
     let more = false;
     this.#records.length = 0;
-    if (this.#kmsg !== undefined) {
-      try {
-        more = this.#kmsg.drain((record) => this.#records.push(record), RECORDS_PER_TURN) === 'more';
-      } catch (error) {
-        this.#post({ type: 'blind', reader: 'kmsg', problem: (error as Error).message });
-        this.#kmsg.close();
-        this.#kmsg = undefined;
-      }
-    }
+    if (this.#kmsg !== undefined)
+      more = this.#kmsg.drain((record) => this.#records.push(record), RECORDS_PER_TURN) === 'more';
     this.#drainProcessEvents();
     this.#assemble(more);
     if (this.#scanning) this.#scanning = this.#table.continueScan(SCANNED_PER_TURN);
@@ -251,7 +254,7 @@ export class CaptureLoop {
       this.#assembler.settle();
       this.#settleAt = Number.POSITIVE_INFINITY;
     }
-    this.#announce(false);
+    this.#announce();
   }
 
   /** How long the kernel has to be silent before an open kill is told: no time at all unless it may kill a group. */
@@ -268,7 +271,7 @@ export class CaptureLoop {
   }
 
   /** Identifies what was assembled and hands it over, together with the place in the log up to which all is told. */
-  #announce(missed: boolean): void {
+  #announce(): void {
     for (const [cgroup, times] of this.#noVictims) this.#post({ type: 'no-victim', cgroup, times });
     this.#noVictims.clear();
     if (this.#reports.length === 0) {
@@ -276,11 +279,12 @@ export class CaptureLoop {
       if (sequence - this.#posted >= 1_000 && !this.#assembler.open) this.#postPosition(sequence);
       return;
     }
-    const incidents = this.#reports.map((report) => this.#incident(report, missed));
+    const incidents = this.#reports.map((report) => this.#incident(report));
     const { openSince } = this.#assembler;
     const last = this.#reports[this.#reports.length - 1] as KillReport;
-    this.#reports = [];
     this.#posted = openSince === undefined ? Math.max(last.lastSequence, this.#posted) : openSince - 1;
+    const missed = this.#reports.filter((report) => this.#isHistory(report)).length;
+    this.#reports = [];
     this.#post({ type: 'witnessed', incidents, sequence: this.#posted, missed });
   }
 
@@ -289,8 +293,13 @@ export class CaptureLoop {
     this.#post({ type: 'position', sequence });
   }
 
-  #incident(report: KillReport, missed: boolean): Incident {
+  #isHistory(report: KillReport): boolean {
+    return report.lastSequence <= this.#historyEnd;
+  }
+
+  #incident(report: KillReport): Incident {
     const { host } = this.#options;
+    const missed = this.#isHistory(report);
     const killedAt =
       report.timestampUs === undefined ? this.#clock.now() : this.#clock.ofKernel(report.timestampUs);
     const victims = report.victims.map((victim) => this.#wholeProcess(victim));
@@ -323,19 +332,12 @@ export class CaptureLoop {
   }
 
   #drainProcessEvents(): void {
-    if (this.#connector === undefined) return;
-    try {
-      if (this.#connector.drain(this.#counting, EVENTS_PER_TURN) !== 'overrun') return;
-      this.#add('connectorOverruns', 1);
-      this.#post({ type: 'overrun', reader: 'process events' });
-      this.#table.beginScan();
-      this.#scanning = true;
-      this.#add('scans', 1);
-    } catch (error) {
-      this.#post({ type: 'blind', reader: 'process events', problem: (error as Error).message });
-      this.#connector.close();
-      this.#connector = undefined;
-    }
+    if (this.#connector?.drain(this.#counting, EVENTS_PER_TURN) !== 'overrun') return;
+    this.#add('connectorOverruns', 1);
+    this.#post({ type: 'overrun', reader: 'process events' });
+    this.#table.beginScan();
+    this.#scanning = true;
+    this.#add('scans', 1);
   }
 
   readonly #counting = {
@@ -385,7 +387,7 @@ export class CaptureLoop {
 
   #close(): void {
     this.#assembler.settle();
-    this.#announce(false);
+    this.#announce();
     this.#journal?.flush(this.#table);
     this.#journal?.close();
     this.#post({

@@ -16,8 +16,8 @@ export interface CaptureOptions {
   readonly redactPatterns: readonly RegExp[];
   /** The longest time between two scans of /proc where there are no process events, ms. */
   readonly processRefreshMs: number;
-  /** Never use node:ffi: what an older Node.js has to do with. */
-  readonly withoutFfi: boolean;
+  /** The longest time between two looks at the kernel log where it cannot be waited for, ms. */
+  readonly kernelLogRefreshMs: number;
   /** Int32, 0 -> 1 means stop. */
   readonly stop: Int32Array<SharedArrayBuffer>;
   readonly counters: Float64Array<SharedArrayBuffer>;
@@ -64,12 +64,12 @@ export type CaptureMessage =
       readonly type: 'witnessed';
       readonly incidents: readonly Incident[];
       readonly sequence: number;
-      readonly missed: boolean;
+      /** How many of them happened before this thread was started. */
+      readonly missed: number;
     }
   | { readonly type: 'position'; readonly sequence: number }
   | { readonly type: 'lost'; readonly records: number; readonly sequence: number }
   | { readonly type: 'overrun'; readonly reader: 'kmsg' | 'process events' }
   | { readonly type: 'no-victim'; readonly cgroup: string | undefined; readonly times: number }
   | { readonly type: 'journal-failed'; readonly problem: string }
-  | { readonly type: 'blind'; readonly reader: 'kmsg' | 'process events'; readonly problem: string }
   | { readonly type: 'stopped'; readonly sequence: number };

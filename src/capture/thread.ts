@@ -1,8 +1,17 @@
 /** The entry of the capture thread: it never returns to its event loop until it is told to stop. */
+import os from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { CaptureLoop } from './loop.ts';
 
 // Errors are how node:fs says EAGAIN: without a stack trace they cost a tenth.
 Error.stackTraceLimit = 0;
+
+// A victim's command line must be read before the victim is gone, whatever else wants the processors. On Linux this is
+// the calling thread's own priority.
+try {
+  os.setPriority(0, os.constants.priority.PRIORITY_HIGH);
+} catch {
+  // Needs CAP_SYS_NICE; without it we are one among many.
+}
 
 new CaptureLoop(workerData, (message) => parentPort?.postMessage(message)).run();

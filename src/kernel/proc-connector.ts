@@ -3,9 +3,9 @@
  * (Documentation/driver-api/connector.rst, include/uapi/linux/cn_proc.h).
  *
  * Needs CAP_NET_ADMIN (kernels before 6.6), the initial pid namespace and the initial network namespace; from another
- * network namespace `send` fails with ECONNREFUSED, and this thread alone enters the one of the host's process 1.
+ * network namespace `send` fails with ECONNREFUSED, and this thread alone enters the host's.
  */
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readlinkSync } from 'node:fs';
 import {
   AF_NETLINK,
   CLONE_NEWNET,
@@ -42,6 +42,8 @@ const SHORTEST = DATA + 8;
 /** 8 MiB of kernel memory at most, filled only while we are late: about 12,000 events on x86-64. */
 const RECEIVE_BUFFER = 8 << 20;
 
+const MOST_NAMESPACES = 256;
+
 export interface ProcEventHandler {
   /** A process, not a thread. Times are CLOCK_MONOTONIC, ms. */
   fork(pid: number, parentPid: number, time: number): void;
@@ -69,14 +71,14 @@ export class ProcConnector {
    * @throws with the call and the errno's name
    */
   static open(libc: Libc, procRoot: string): ProcConnector {
-    let fd = connect(libc);
-    let failed = subscribe(libc, fd);
-    if (failed === ECONNREFUSED) {
-      libc.close(fd);
-      enterNamespace(libc, `${procRoot}/1/ns/net`, CLONE_NEWNET);
-      fd = connect(libc);
-      failed = subscribe(libc, fd);
-    }
+    let { fd, failed } = subscribed(libc);
+    if (failed === ECONNREFUSED)
+      for (const namespace of networkNamespaces(procRoot)) {
+        libc.close(fd);
+        enterNamespace(libc, namespace, CLONE_NEWNET);
+        ({ fd, failed } = subscribed(libc));
+        if (failed !== ECONNREFUSED) break;
+      }
     if (failed !== 0) {
       libc.close(fd);
       throw new Error(`subscribing to process events failed: ${errnoName(failed)}`);
@@ -131,6 +133,34 @@ function dispatch(buffer: Buffer, handler: ProcEventHandler): void {
       return;
     }
   }
+}
+
+function subscribed(libc: Libc): { fd: number; failed: number } {
+  const fd = connect(libc);
+  return { fd, failed: subscribe(libc, fd) };
+}
+
+/**
+ * A path for each network namespace that some process is in, the likeliest to be the host's first: process 1, then
+ * kernel threads, which are always there and may be looked at where process 1 may not.
+ */
+function networkNamespaces(procRoot: string): string[] {
+  const pids = readdirSync(procRoot)
+    .map(Number)
+    .filter((pid) => pid > 0)
+    .sort((a, b) => a - b);
+  const paths = new Map<string, string>();
+  for (const pid of pids) {
+    const path = `${procRoot}/${pid}/ns/net`;
+    try {
+      const namespace = readlinkSync(path);
+      if (!paths.has(namespace)) paths.set(namespace, path);
+    } catch {
+      // Gone, or not ours to look at.
+    }
+    if (paths.size === MOST_NAMESPACES) break;
+  }
+  return [...paths.values()];
 }
 
 function connect(libc: Libc): number {

@@ -1,0 +1,296 @@
+/** The composition root of `oom-witness run`: sinks start first, watchers stop first. */
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import packageJson from '../package.json' with { type: 'json' };
+import { Capture } from './capture/capture.ts';
+import type { CaptureMessage, CaptureStatus } from './capture/protocol.ts';
+import type { Config } from './config.ts';
+import { DEAD_LETTER_FILE, DeadLetterFile } from './deliver/dead-letter.ts';
+import { Couriers } from './deliver/delivery.ts';
+import { Events } from './events.ts';
+import { DEFAULT_PATHS, type Host, readHost } from './host.ts';
+import { createLog, type Log } from './log.ts';
+import { Metrics } from './metrics.ts';
+import { Redactor } from './redact.ts';
+import { protectSelf } from './self-protection.ts';
+import type { AgentServer, AgentStatus, PartStatus } from './server.ts';
+import type { SinkContext } from './sink.ts';
+import { StateLockedError, Store } from './store.ts';
+
+/** What the agent is given of the process that it runs in. */
+export interface AgentIo {
+  readonly stdout: NodeJS.WriteStream;
+  readonly stderr: NodeJS.WriteStream;
+  /** Aborted when the agent is asked to end; the reason is the signal's name. */
+  readonly signal: AbortSignal;
+  /** Calls the listener on SIGHUP; returns the function that stops that. */
+  readonly onReopen: (listener: () => void) => () => void;
+}
+
+const PROCESSES_FILE = 'processes.jsonl';
+
+/** A capture thread that gives no sign of life for so long stands still: its loop turns at least once a second. */
+const SILENT_MS = 15_000;
+const RESTART_MS = { first: 500, longest: 60_000 } as const;
+
+/** The exit code when nothing can be seen here. */
+const NOTHING_WORKS = 1;
+
+/** @returns the exit code: 0 after it was asked to end, 1 when there is nothing that it could do */
+export async function runAgent(config: Config, io: AgentIo): Promise<number> {
+  let agent: Agent;
+  try {
+    agent = new Agent(config, io);
+  } catch (error) {
+    if (!(error instanceof StateLockedError)) throw error;
+    io.stderr.write(`oom-witness: ${error.message}.\n`);
+    return NOTHING_WORKS;
+  }
+  return agent.run();
+}
+
+class Agent {
+  readonly #config: Config;
+  readonly #io: AgentIo;
+  readonly #host: Host;
+  readonly #log: Log;
+  readonly #metrics: Metrics;
+  readonly #events: Events;
+  readonly #store: Store;
+  readonly #couriers: Couriers;
+  readonly #finished = Promise.withResolvers<number>();
+  #capture: Capture | undefined;
+  #status: CaptureStatus | undefined;
+  #failure: string | undefined;
+  #restartMs: number = RESTART_MS.first;
+  /** Sequence number up to which the kernel's log of this boot is dealt with; undefined: never looked at. */
+  #position: number | undefined;
+
+  constructor(config: Config, io: AgentIo) {
+    this.#config = config;
+    this.#io = io;
+    this.#host = readHost(DEFAULT_PATHS, config.hostName);
+    const redactor = new Redactor(config.redactPatterns);
+    this.#log = createLog({
+      level: config.logLevel,
+      readable: io.stderr.isTTY,
+      colour: io.stderr.isTTY && !process.env.NO_COLOR,
+      write: (line) => io.stderr.write(line),
+      redact: (text) => (config.redact ? redactor.text(text).text : text),
+      now: Date.now,
+    });
+    const sinks = config.sinks.map(({ name }) => name);
+    const { version } = packageJson;
+    this.#metrics = new Metrics({ version, node: process.versions.node, sinks, now: Date.now });
+    this.#events = new Events(this.#log, this.#metrics, Date.now);
+    this.#events.started(version, process.versions.node);
+    this.#store = Store.open({ stateDir: config.stateDir, sinks, now: Date.now, observer: this.#events });
+    this.#events.storeOpened(this.#store.persistent);
+    this.#couriers = this.#makeCouriers();
+    this.#metrics.attach({
+      counter: (name) => this.#capture?.counter(name) ?? 0,
+      queue: (sink) => this.#store.queue(sink),
+    });
+  }
+
+  async run(): Promise<number> {
+    const refused = protectSelf(DEFAULT_PATHS.proc);
+    if (refused !== undefined) this.#events.selfProtectionRefused(refused);
+    this.#position = this.#resume();
+    this.#startCapture();
+    this.#couriers.start();
+    const server = await this.#startServer();
+    const { signal } = this.#io;
+    const asked = () => this.#finished.resolve(0);
+    if (signal.aborted) asked();
+    signal.addEventListener('abort', asked);
+    const code = await this.#finished.promise;
+    await this.#end(code, server);
+    return code;
+  }
+
+  /** Where an earlier run ended: -1 when that was in another boot, undefined when there never was one. */
+  #resume(): number | undefined {
+    const position = this.#store.position();
+    if (position === undefined) return undefined;
+    if (position.bootId !== this.#host.boot_id) return -1;
+    this.#events.resumed(position.sequence);
+    return position.sequence;
+  }
+
+  #makeCouriers(): Couriers {
+    const { stateDir, eventFormat, sinks } = this.#config;
+    const context: SinkContext = {
+      host: {
+        name: this.#host.name,
+        boot_id: this.#host.boot_id,
+        kernel: this.#host.kernel,
+        arch: this.#host.arch,
+      },
+      kernelVersionLine: this.#host.version_line,
+      eventFormat,
+      now: Date.now,
+      stdout: this.#io.stdout,
+      onReopen: this.#io.onReopen,
+      log: this.#log,
+    };
+    return new Couriers(
+      sinks.map(({ name, module, settings }) => ({
+        name,
+        ...(module.batchSize !== undefined && { batchSize: module.batchSize }),
+        open: () => module.open(settings, context),
+      })),
+      {
+        store: this.#store,
+        deadLetters: this.#store.persistent
+          ? new DeadLetterFile(path.join(stateDir, DEAD_LETTER_FILE), Date.now)
+          : undefined,
+        observer: this.#events,
+        now: Date.now,
+        sleep: (ms, signal) => sleep(ms, undefined, { signal }),
+        random: Math.random,
+      },
+    );
+  }
+
+  #startCapture(): void {
+    const { redact, redactPatterns, processRefresh, kernelLogRefresh, stateDir } = this.#config;
+    this.#status = undefined;
+    this.#capture = new Capture(
+      {
+        paths: DEFAULT_PATHS,
+        host: this.#host,
+        after: this.#position,
+        journal: this.#store.persistent ? path.join(stateDir, PROCESSES_FILE) : undefined,
+        redact,
+        redactPatterns,
+        processRefreshMs: processRefresh,
+        kernelLogRefreshMs: kernelLogRefresh,
+      },
+      (message) => this.#received(message),
+      (error) => this.#captureFailed(error),
+    );
+  }
+
+  #received(message: CaptureMessage): void {
+    switch (message.type) {
+      case 'armed':
+        this.#armed(message.status);
+        return;
+      case 'witnessed': {
+        // The command line exists nowhere else any more: nothing comes before the store.
+        const fresh = this.#store.commit(message.incidents, this.#at(message.sequence));
+        this.#couriers.wake();
+        if (message.missed > 0) this.#events.missed(message.missed);
+        this.#events.committed(fresh);
+        return;
+      }
+      case 'position':
+      case 'stopped':
+        if (message.sequence >= 0) this.#store.savePosition(this.#at(message.sequence));
+        return;
+      case 'lost':
+        this.#events.kmsgGap(message.records, message.sequence);
+        return;
+      case 'overrun':
+        this.#events.overrun(message.reader);
+        return;
+      case 'no-victim':
+        this.#events.noVictim(message.cgroup, message.times);
+        return;
+      case 'journal-failed':
+        this.#events.journalFailed(message.problem);
+        return;
+    }
+  }
+
+  #at(sequence: number): { bootId: string; sequence: number } {
+    this.#position = sequence;
+    return { bootId: this.#host.boot_id, sequence };
+  }
+
+  #armed(status: CaptureStatus): void {
+    this.#status = status;
+    this.#failure = undefined;
+    this.#restartMs = RESTART_MS.first;
+    this.#events.armed(status, performance.now());
+    if (!status.kmsg.works) this.#finished.resolve(NOTHING_WORKS);
+  }
+
+  /** It goes on where it stopped: the kernel's ring still holds what comes meanwhile, the journal knows the processes. */
+  #captureFailed(error: Error): void {
+    this.#failure = error.message;
+    this.#events.captureFailed(error.message);
+    const restart = setTimeout(() => this.#startCapture(), this.#restartMs);
+    this.#restartMs = Math.min(this.#restartMs * 2, RESTART_MS.longest);
+    this.#io.signal.addEventListener('abort', () => clearTimeout(restart));
+  }
+
+  async #startServer(): Promise<AgentServer | undefined> {
+    const { listen, apiToken } = this.#config;
+    if (listen === 'off') return undefined;
+    const { ListenError, startServer } = await import('./server.ts');
+    try {
+      const server = await startServer({
+        listen,
+        apiToken,
+        hostName: this.#host.name,
+        incidents: this.#store,
+        status: () => this.#parts(),
+        metrics: this.#metrics,
+        now: Date.now,
+        failed: (reason) => this.#log('error', 'page or API failed', { reason }),
+      });
+      this.#events.listening(server.url);
+      return server;
+    } catch (error) {
+      if (!(error instanceof ListenError)) throw error;
+      this.#events.notListening(error.message);
+      return undefined;
+    }
+  }
+
+  #parts(): AgentStatus {
+    const status = this.#status;
+    const still = status !== undefined && (this.#capture?.silentMs() ?? 0) > SILENT_MS;
+    const problem = this.#failure ?? (still ? 'capture stands still' : undefined);
+    const sees = status?.kmsg.works === true && problem === undefined;
+    const parts: PartStatus[] = [
+      {
+        name: 'kernel log',
+        works: sees,
+        ...(!sees && {
+          problem: problem ?? status?.kmsg.problem ?? 'starting',
+          cost: 'kills are not seen',
+        }),
+      },
+      {
+        name: 'process events',
+        works: status?.processEvents.works === true && problem === undefined,
+        ...(status?.processEvents.works === false && {
+          problem: status.processEvents.problem ?? 'no reason given',
+          cost: 'command lines come from scans of /proc: processes that live for less than a scan are missed',
+        }),
+      },
+      {
+        name: 'store',
+        works: this.#store.persistent,
+        ...(!this.#store.persistent && {
+          problem: `${this.#config.stateDir} cannot be written`,
+          cost: 'history and undelivered incidents end with the agent',
+        }),
+      },
+    ];
+    return { alive: !still, ready: sees, parts };
+  }
+
+  async #end(code: number, server: AgentServer | undefined): Promise<void> {
+    if (code === 0) this.#events.leaving(String(this.#io.signal.reason ?? 'asked'));
+    await this.#capture?.stop();
+    await server?.close();
+    const left = await this.#couriers.drain(Date.now() + this.#config.drainTimeout);
+    this.#events.drained(Object.fromEntries(left), this.#store.persistent);
+    await this.#couriers.close();
+    this.#store.close();
+  }
+}

@@ -1,0 +1,74 @@
+import type { AssemblerRecord } from '../assemble.ts';
+
+/** A record as a log tells it: `sequence` is the number of its line unless the log keeps the kernel's own. */
+export interface LogRecord extends AssemblerRecord {
+  /** Milliseconds since the epoch; absent where the log has only the kernel's clock. */
+  readonly wallTime?: number | undefined;
+  /** `wallTime` knows no less than a second. */
+  readonly wholeSeconds?: boolean;
+  /** Why `wallTime` may be wrong. */
+  readonly doubt?: string;
+  readonly host?: string | undefined;
+  readonly bootId?: string | undefined;
+}
+
+/**
+ * What one line says. `indent`: the text goes on in lines that are no records and are indented, best by so much; 0: in
+ * every line that is no record.
+ */
+export interface DecodedLine extends Omit<LogRecord, 'sequence'> {
+  readonly sequence?: number;
+  readonly indent?: number;
+}
+
+/** One format of logs. */
+export interface Decoder {
+  /** Gives the records that are complete with this line, in order. */
+  line(line: string, number: number): LogRecord | undefined;
+  /** The input has ended or goes on elsewhere: the record that waited for more lines. */
+  flush(): LogRecord | undefined;
+  /** What some line of every kill report contains: other parts of a big log are not looked at. */
+  readonly needles: readonly string[];
+  /** How many lines before such a line its record can begin. */
+  readonly linesBefore: number;
+}
+
+/** In the header and the choice; in the kill, of every kernel. */
+export const NEEDLES: readonly string[] = ['oom-k', 'Kill'];
+
+/** A format of one record per line, where further lines of a record's text are indented: below its first, or by a space. */
+export class LineDecoder implements Decoder {
+  readonly needles = NEEDLES;
+  readonly linesBefore = 4;
+  readonly #decode: (line: string) => DecodedLine | undefined;
+  #pending: (LogRecord & { readonly indent?: number }) | undefined;
+
+  constructor(decode: (line: string) => DecodedLine | undefined) {
+    this.#decode = decode;
+  }
+
+  line(line: string, number: number): LogRecord | undefined {
+    const decoded = this.#decode(line);
+    const pending = this.#pending;
+    if (decoded !== undefined) {
+      this.#pending = { ...decoded, sequence: decoded.sequence ?? number };
+      return pending;
+    }
+    const indent = pending?.indent;
+    if (pending !== undefined && indent !== undefined && (indent === 0 || line.startsWith(' '))) {
+      const rest = line.search(/\S|$/) >= indent ? line.slice(indent) : line;
+      if (pending.text.length < LONGEST_TEXT)
+        this.#pending = { ...pending, text: `${pending.text}\n${rest}` };
+      return undefined;
+    }
+    return this.flush();
+  }
+
+  flush(): LogRecord | undefined {
+    const pending = this.#pending;
+    this.#pending = undefined;
+    return pending;
+  }
+}
+
+const LONGEST_TEXT = 16 << 10;

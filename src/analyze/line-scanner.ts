@@ -1,0 +1,129 @@
+import { visibleText } from '../kernel/visible-text.ts';
+import type { Decoder } from './decoder.ts';
+
+const NEWLINE = 0x0a;
+/** No record of the kernel is as long in any format; what is longer is not looked at. */
+const LONGEST_LINE = 512 << 10;
+/** A process's name can break its line into 16. */
+const LINES_AFTER = 16;
+
+export interface LineTaker {
+  take(line: string, number: number): void;
+  /** The lines that follow are not connected with those before: completes what waits for more. */
+  interrupt(): void;
+  /** Nothing has begun that the next lines could be part of. */
+  readonly idle: boolean;
+}
+
+/**
+ * Cuts chunks into lines. While its taker is idle it looks at no line at all but searches the bytes for the next one
+ * that matters, so that a log without kills costs little more than reading it.
+ */
+export class LineScanner {
+  readonly #decoder: Pick<Decoder, 'needles' | 'linesBefore'>;
+  readonly #taker: LineTaker;
+  #rest: Buffer = Buffer.alloc(0);
+  #lines = 0;
+  #overlong = false;
+  #mustTake = 0;
+
+  constructor(decoder: Pick<Decoder, 'needles' | 'linesBefore'>, taker: LineTaker) {
+    this.#decoder = decoder;
+    this.#taker = taker;
+  }
+
+  /** How many lines have been seen. */
+  get lines(): number {
+    return this.#lines;
+  }
+
+  push(chunk: Buffer): void {
+    const data = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    const needles = this.#decoder.needles.map((needle) => new Needle(data, needle));
+    let at = 0;
+    for (;;) {
+      if (this.#mustTake === 0 && this.#isIdle()) {
+        const hit = Math.min(...needles.map((needle) => needle.next(at)));
+        const start = linesBack(data, Math.min(hit, data.length), this.#decoder.linesBefore, at);
+        this.#lines += countNewlines(data, at, start);
+        at = start;
+        if (hit === Number.POSITIVE_INFINITY) break;
+        this.#mustTake = countNewlines(data, at, hit) + 1 + LINES_AFTER;
+      }
+      const end = data.indexOf(NEWLINE, at);
+      if (end < 0) break;
+      this.#take(data.subarray(at, end));
+      at = end + 1;
+    }
+    this.#overlong ||= data.length - at > LONGEST_LINE + 1 && data.indexOf(NEWLINE, at) < 0;
+    // A copy, so that the rest does not hold the whole chunk.
+    this.#rest = this.#overlong ? Buffer.alloc(0) : Buffer.from(data.subarray(at));
+  }
+
+  end(): void {
+    const lines = this.#rest;
+    this.#rest = Buffer.alloc(0);
+    for (let at = 0; at < lines.length; ) {
+      const newline = lines.indexOf(NEWLINE, at);
+      const end = newline < 0 ? lines.length : newline;
+      this.#take(lines.subarray(at, end));
+      at = end + 1;
+    }
+    this.#taker.interrupt();
+  }
+
+  #take(bytes: Buffer): void {
+    this.#lines += 1;
+    if (this.#mustTake > 0) this.#mustTake -= 1;
+    const skip = this.#overlong || bytes.length > LONGEST_LINE;
+    this.#overlong = false;
+    if (skip) return;
+    const end = bytes.at(-1) === 0x0d ? bytes.length - 1 : bytes.length;
+    this.#taker.take(visibleText(bytes.subarray(0, end)), this.#lines);
+  }
+
+  #isIdle(): boolean {
+    if (!this.#taker.idle) return false;
+    this.#taker.interrupt();
+    return this.#taker.idle;
+  }
+}
+
+/** Where a text occurs in a chunk; each place is searched once. */
+class Needle {
+  readonly #data: Buffer;
+  readonly #text: string;
+  #found = -1;
+
+  constructor(data: Buffer, text: string) {
+    this.#data = data;
+    this.#text = text;
+  }
+
+  /** @returns infinity when it does not occur at or after `from` */
+  next(from: number): number {
+    if (this.#found < from) {
+      const found = this.#data.indexOf(this.#text, from, 'latin1');
+      this.#found = found < 0 ? Number.POSITIVE_INFINITY : found;
+    }
+    return this.#found;
+  }
+}
+
+/** The start of the line at `position`, and `count` lines before it, but not before `lowest`. */
+function linesBack(data: Buffer, position: number, count: number, lowest: number): number {
+  let at = position;
+  for (let line = 0; line <= count && at > lowest; line++) {
+    const newline = at === 0 ? -1 : data.lastIndexOf(NEWLINE, at - 1);
+    if (newline < lowest) return lowest;
+    at = line === count ? newline + 1 : newline;
+  }
+  return Math.max(at, lowest);
+}
+
+function countNewlines(data: Buffer, from: number, to: number): number {
+  let count = 0;
+  for (let at = data.indexOf(NEWLINE, from); at >= 0 && at < to; at = data.indexOf(NEWLINE, at + 1))
+    count += 1;
+  return count;
+}

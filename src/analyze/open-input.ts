@@ -1,0 +1,85 @@
+import { constants, createReadStream } from 'node:fs';
+import { open, stat } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
+import { createGunzip } from 'node:zlib';
+
+const CHUNK = 1 << 20;
+const RECORD_BUFFER = 16 << 10;
+
+/** The bytes of a log file. Of a device like /dev/kmsg, what it holds now. */
+export async function* openInput(path: string): AsyncGenerator<Buffer> {
+  const isDevice = (await stat(path)).isCharacterDevice();
+  yield* isDevice ? readDevice(path) : createReadStream(path, { highWaterMark: CHUNK });
+}
+
+/** Ends with the signal, as if the input had ended there. */
+export async function* untilAborted(
+  input: AsyncIterable<Buffer>,
+  signal?: AbortSignal,
+): AsyncGenerator<Buffer> {
+  const chunks = input[Symbol.asyncIterator]();
+  const aborted = new Promise<undefined>((resolve) => {
+    if (signal?.aborted) resolve(undefined);
+    else signal?.addEventListener('abort', () => resolve(undefined), { once: true });
+  });
+  for (;;) {
+    const next = await Promise.race([chunks.next(), aborted]);
+    if (next === undefined) {
+      (input as Partial<Readable>).destroy?.();
+      return;
+    }
+    if (next.done) return;
+    yield next.value;
+  }
+}
+
+/** The bytes themselves, or what is packed in them: gzip (RFC 1952) is known by its first two bytes. */
+export async function* unpacked(input: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const chunks = input[Symbol.asyncIterator]();
+  let first = Buffer.alloc(0);
+  while (first.length < 2) {
+    const next = await chunks.next();
+    if (next.done) break;
+    first = Buffer.concat([first, next.value]);
+  }
+  const whole = replay(first, chunks);
+  if (first[0] !== 0x1f || first[1] !== 0x8b) {
+    yield* whole;
+    return;
+  }
+  const gunzip = createGunzip({ chunkSize: CHUNK });
+  const feeding = (async () => {
+    try {
+      for await (const chunk of whole) {
+        if (!gunzip.write(chunk)) await new Promise((resume) => gunzip.once('drain', resume));
+      }
+      gunzip.end();
+    } catch (error) {
+      gunzip.destroy(error as Error);
+    }
+  })();
+  yield* gunzip as AsyncIterable<Buffer>;
+  await feeding;
+}
+
+async function* replay(first: Buffer, rest: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
+  if (first.length > 0) yield first;
+  for (let next = await rest.next(); !next.done; next = await rest.next()) yield next.value;
+}
+
+/** One record for each read; EAGAIN says that there are no more yet, EPIPE that the oldest ones are gone. */
+async function* readDevice(path: string): AsyncGenerator<Buffer> {
+  await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  for (;;) {
+    const buffer = Buffer.allocUnsafe(RECORD_BUFFER);
+    try {
+      const { bytesRead } = await file.read(buffer, 0, RECORD_BUFFER, null);
+      if (bytesRead === 0) return;
+      yield buffer.subarray(0, bytesRead);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'EAGAIN') return;
+      if (code !== 'EPIPE') throw error;
+    }
+  }
+}

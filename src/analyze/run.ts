@@ -1,0 +1,90 @@
+import { uptime } from 'node:os';
+import { DEFAULT_PATHS, readHost } from '../host.ts';
+import type { Incident } from '../incident.ts';
+import { type AnalyzeOptions, analyze } from './analyze.ts';
+import { openInput, unpacked, untilAborted } from './open-input.ts';
+
+export interface AnalyzeIo {
+  /** Not touched unless `-` is asked for. */
+  readonly stdin: () => NodeJS.ReadableStream;
+  readonly stdout: NodeJS.WritableStream;
+  readonly stderr: NodeJS.WritableStream;
+  /** Ends the reading; what was found so far is told. */
+  readonly signal?: AbortSignal;
+  /** Milliseconds since the epoch. */
+  readonly now?: () => number;
+}
+
+/**
+ * `oom-witness analyze [FILE...|-] --json`: one incident per line on stdout.
+ *
+ * @returns the exit code: 0, also when there was no kill; 2 when an input could not be read
+ */
+export async function runAnalyze(files: readonly string[], io: AnalyzeIo): Promise<number> {
+  const now = (io.now ?? Date.now)();
+  let lines = 0;
+  let kills = 0;
+  let noVictims = 0;
+  const unknown: string[] = [];
+  let failed = false;
+  for (const file of files.length === 0 ? ['-'] : files) {
+    const name = file === '-' ? 'standard input' : file;
+    try {
+      const options: AnalyzeOptions = {
+        now,
+        ...(file === DEFAULT_PATHS.kmsg && thisMachine(now)),
+        finished: (summary) => {
+          lines += summary.lines;
+          noVictims += summary.noVictims;
+          if (!summary.recognised && summary.lines > 0) unknown.push(name);
+        },
+      };
+      const source = file === '-' ? (io.stdin() as AsyncIterable<Buffer>) : openInput(file);
+      for await (const incident of analyze(unpacked(untilAborted(source, io.signal)), options)) {
+        kills += 1;
+        await writeLine(io.stdout, incident);
+      }
+    } catch (error) {
+      io.stderr.write(`oom-witness: cannot read ${name}: ${reason(error)}\n`);
+      failed = true;
+    }
+  }
+  if (kills === 0 && !failed) {
+    const notes = [
+      ...(noVictims > 0 ? [`${noVictims} times the OOM killer found nobody to kill`] : []),
+      ...unknown.map((name) => `${name} is in no known format of a kernel log`),
+    ];
+    io.stderr.write(`oom-witness: ${[`${lines} lines read, no OOM kill found`, ...notes].join('; ')}\n`);
+  }
+  return failed ? 2 : 0;
+}
+
+/** Its own log is told with its own name and clock, and with the ids that the agent gives. */
+function thisMachine(now: number): Pick<AnalyzeOptions, 'bootTime' | 'bootId' | 'host'> {
+  const { name, boot_id, kernel, arch } = readHost(DEFAULT_PATHS);
+  return {
+    bootTime: now - uptime() * 1000,
+    bootId: boot_id,
+    host: { name, boot_id, ...(kernel !== undefined && { kernel }), ...(arch !== undefined && { arch }) },
+  };
+}
+
+async function writeLine(stdout: NodeJS.WritableStream, incident: Incident): Promise<void> {
+  if (!stdout.write(`${JSON.stringify(incident)}\n`))
+    await new Promise((resume) => stdout.once('drain', resume));
+}
+
+function reason(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  switch (code) {
+    case 'ENOENT':
+      return 'no such file';
+    case 'EACCES':
+    case 'EPERM':
+      return 'permission denied';
+    case 'EISDIR':
+      return 'it is a directory';
+    default:
+      return message.replace(/[\n\r]+/g, ' ');
+  }
+}

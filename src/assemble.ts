@@ -1,0 +1,222 @@
+import { isWithin } from './kernel/cgroup-path.ts';
+import { KERN, type KernelRecord } from './kernel/kmsg-record.ts';
+import { type Observation, observe } from './kernel/oom-report.ts';
+import type { KernelVictim, NoVictim } from './kill-report.ts';
+import { type AssembledReport, type DraftRecord, ReportDraft } from './report-draft.ts';
+
+/** A record from /dev/kmsg, or one from a log, which may not know the kernel's clock. */
+export type AssemblerRecord = Omit<KernelRecord, 'timestampUs'> & {
+  readonly timestampUs?: number | undefined;
+};
+
+export interface AssemblerOptions {
+  report(report: AssembledReport): void;
+  noVictim?(none: NoVictim): void;
+  /** Where a process lives, when somebody knows: tells a kill of its own from one more member of a group. */
+  cgroupOf?(pid: number): string | undefined;
+  /** Sequence numbers are line numbers, so that a gap between them is other programs' lines and no loss. */
+  lines?: boolean;
+}
+
+/** The kernel kills a group's members one after another; measured 0.1 to 2 ms apart, emulated machines included. */
+const GROUP_GAP_US = 100_000;
+/** Nothing that the OOM killer began is still going on after this. */
+const ABANDONED_US = 60_000_000;
+/** A name holds at most 15 newlines. */
+const MOST_PIECES = 16;
+const MOST_VICTIMS = 10_000;
+
+/**
+ * Kernel records -> one report per invocation of the OOM killer. Pure: no clock, no I/O, memory bounded by one report.
+ *
+ * The kernel holds a lock while it does all this, so invocations follow each other and never mix: header, statistics and
+ * choice (rate limited together, 10 in 5 s), then the kill, which is always printed, then the members of its group, if
+ * memory.oom.group is set. Nothing marks the end. So a report is held back until the next one begins, the kernel's clock
+ * has gone on, or the watcher says that the kernel is silent.
+ */
+export class Assembler {
+  readonly #options: AssemblerOptions;
+  #draft: ReportDraft | undefined;
+  #split: { text: string; pieces: number } | undefined;
+  #sequence: number | undefined;
+
+  constructor(options: AssemblerOptions) {
+    this.#options = options;
+  }
+
+  /** Something has begun and not been told: a kill that group members may follow, or a header whose kill may follow. */
+  get open(): boolean {
+    return this.#draft !== undefined;
+  }
+
+  /** Sequence number of the first record of what is open: a reader that starts again there misses nothing. */
+  get openSince(): number | undefined {
+    return this.#draft?.firstSequence;
+  }
+
+  /** The last process killed in the report that is held back. */
+  get lastVictim(): KernelVictim | undefined {
+    return this.#draft?.victims.at(-1);
+  }
+
+  /** @param record any record, in order; all but the kernel's own are ignored, or anybody could forge a kill */
+  push(record: AssemblerRecord): void {
+    const lost = this.#sequence !== undefined && record.sequence > this.#sequence + 1 && !this.#options.lines;
+    this.#sequence = record.sequence;
+    if (lost && this.#draft !== undefined) this.#draft.lossy = true;
+    if (record.facility !== KERN) return;
+    const joined = this.#split && { ...record, text: this.#split.text + this.#separator(record.text) };
+    const whole = joined && observe(joined.text);
+    if (joined && whole) {
+      this.#split = undefined;
+      this.#take(joined, whole);
+      return;
+    }
+    const seen = observe(record.text);
+    if (seen !== undefined) {
+      if (seen.kind !== 'statistics') this.#split = undefined;
+      this.#take(record, seen);
+      return;
+    }
+    if (SPLIT_START.test(record.text)) this.#split = { text: record.text, pieces: 1 };
+    else if (joined && this.#split)
+      this.#split =
+        this.#split.pieces < MOST_PIECES ? { text: joined.text, pieces: this.#split.pieces + 1 } : undefined;
+    this.#pass(record);
+  }
+
+  /** The kernel has been silent for a while: a kill that was seen is told now. */
+  settle(): void {
+    if (this.#draft?.killed || this.#draft?.exiting) this.#close();
+  }
+
+  /** There will be no more records. */
+  end(): void {
+    this.#close();
+  }
+
+  #take(record: DraftRecord, seen: Observation): void {
+    switch (seen.kind) {
+      case 'header':
+        this.#begin(record).take(record, seen);
+        break;
+      case 'kill':
+        this.#kill(record, seen);
+        break;
+      case 'group':
+        this.#group(record, seen);
+        break;
+      case 'already-exiting':
+        // Within a group it is one more member; otherwise it stands where a kill would stand.
+        if (this.#draft?.killed && this.#draft.group === undefined) this.#close();
+        (this.#draft ?? this.#begin(record)).take(record, seen);
+        break;
+      case 'choice':
+        this.#head((head) => head.choice === undefined, record).take(record, seen);
+        break;
+      case 'old-choice':
+        this.#head((head) => head.oldChoice === undefined, record).take(record, seen);
+        break;
+      case 'no-victim':
+        this.#noVictim(record);
+        break;
+      case 'suppressed':
+        this.#close();
+        break;
+      default:
+        if (this.#collecting !== undefined) this.#collecting.take(record, seen);
+        else this.#pass(record);
+    }
+  }
+
+  /** The draft whose kill is still to come. */
+  get #collecting(): ReportDraft | undefined {
+    const draft = this.#draft;
+    return draft === undefined || draft.killed || draft.exiting ? undefined : draft;
+  }
+
+  /** The draft that is still without such a line, or a new one: the header of this line's report is missing. */
+  #head(isFree: (head: ReportDraft['head']) => boolean, record: DraftRecord): ReportDraft {
+    const draft = this.#collecting;
+    return draft !== undefined && isFree(draft.head) ? draft : this.#begin(record);
+  }
+
+  #begin(record: DraftRecord): ReportDraft {
+    this.#close();
+    this.#draft = new ReportDraft(record);
+    return this.#draft;
+  }
+
+  #close(): void {
+    const report = this.#draft?.report();
+    this.#draft = undefined;
+    if (report !== undefined) this.#options.report(report);
+  }
+
+  #kill(record: DraftRecord, seen: Observation & { kind: 'kill' }): void {
+    const draft = this.#draft;
+    const belongs =
+      draft !== undefined &&
+      (draft.group !== undefined
+        ? this.#isMember(draft, record, seen)
+        : draft.killed
+          ? draft.knows(seen.pid) && !isLater(record, draft, GROUP_GAP_US)
+          : !draft.exiting && draft.expects(seen.pid));
+    (belongs ? draft : this.#begin(record)).take(record, seen);
+  }
+
+  #isMember(draft: ReportDraft, record: DraftRecord, seen: Observation & { kind: 'kill' }): boolean {
+    if (isLater(record, draft, GROUP_GAP_US) || draft.victimCount >= MOST_VICTIMS) return false;
+    if (draft.knows(seen.pid)) return true;
+    if (draft.killed && seen.prefix !== draft.prefix && seen.prefix !== undefined) return false;
+    const cgroup = this.#options.cgroupOf?.(seen.pid);
+    return cgroup === undefined || isWithin(cgroup, draft.group as string);
+  }
+
+  #group(record: DraftRecord, seen: Observation & { kind: 'group' }): void {
+    const draft = this.#draft;
+    if (draft !== undefined && draft.group === undefined && (draft.killed || draft.exiting)) {
+      draft.take(record, seen);
+      return;
+    }
+    // The kill before this line was no member of the last group but the first victim of this one.
+    const first = draft?.giveLastKill();
+    const next = this.#begin(first?.record ?? record);
+    if (first !== undefined) next.take(first.record, first.seen);
+    next.take(record, seen);
+  }
+
+  #noVictim(record: DraftRecord): void {
+    const cgroup = this.#collecting?.head.limitCgroup;
+    this.#close();
+    this.#options.noVictim?.({ sequence: record.sequence, ...(cgroup !== undefined && { cgroup }) });
+  }
+
+  /** A record of no interest still tells that time has passed. */
+  #pass(record: DraftRecord): void {
+    const draft = this.#draft;
+    if (draft === undefined) return;
+    if (isLater(record, draft, draft.killed || draft.exiting ? GROUP_GAP_US : ABANDONED_US)) this.#close();
+  }
+
+  /**
+   * A line can come in pieces: the kernel begins a new record when one is full, and many logs break a name at its
+   * newline. A full record breaks between two fields, before the name.
+   */
+  #separator(next: string): string {
+    const text = this.#split?.text ?? '';
+    return text.startsWith('oom-kill:') && !text.includes(',task=') ? next : `\n${next}`;
+  }
+}
+
+const SPLIT_START =
+  /^(?:oom-kill:constraint=|(?:(?:Memory cgroup out|Out) of memory(?: \(oom_kill_allocating_task\))?: )?Kill(?:ed)? process \d+ \()/;
+
+function isLater(record: DraftRecord, draft: ReportDraft, us: number): boolean {
+  const { timestampUs } = record;
+  return (
+    timestampUs !== undefined &&
+    draft.lastTimestampUs !== undefined &&
+    timestampUs - draft.lastTimestampUs > us
+  );
+}

@@ -1,0 +1,152 @@
+import { Argument, Command, CommanderError, Option as CommanderOption, Help } from 'commander';
+import { type Catalogue, secretFileName } from './catalogue.ts';
+import type { Flag } from './config.ts';
+import { shown } from './format.ts';
+import { environmentName, type Option } from './option.ts';
+
+/** What each command does; each returns the exit code. */
+export interface Commands {
+  run(flags: readonly Flag[]): Promise<number>;
+  /** @param files as they were given; none means standard input */
+  analyze(files: readonly string[], flags: readonly Flag[]): Promise<number>;
+  printConfig(flags: readonly Flag[], asJson: boolean): Promise<number>;
+}
+
+/** What `--help` and `--version` print, and how wide that may be. */
+export interface HelpOutput {
+  readonly write: (text: string) => void;
+  readonly columns?: number;
+}
+
+/** The command line cannot be understood. Its message is one line. */
+export class UsageError extends Error {}
+
+/**
+ * @param argv without the program itself
+ * @returns the exit code
+ * @throws UsageError, and whatever the command throws
+ */
+export async function execute(
+  argv: readonly string[],
+  all: Catalogue,
+  version: string,
+  commands: Commands,
+  output: HelpOutput,
+): Promise<number> {
+  const flags: Flag[] = [];
+  let exitCode = 0;
+  const program = new Command('oom-witness');
+  program
+    .exitOverride()
+    .configureOutput({
+      writeOut: output.write,
+      writeErr: () => {},
+      getOutHelpWidth: () => output.columns ?? 100,
+    })
+    .configureHelp({ minWidthToWrap: 24, formatHelp: (command, help) => helpText(program, command, help) })
+    .version(`oom-witness ${version}`, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print this')
+    .helpCommand(false)
+    .usage('[command] [options]');
+  for (const option of flagsOf(all)) {
+    program.addOption(option);
+    const name = option.long!.slice(2);
+    program.on(`option:${name}`, (value?: string) => flags.push({ name, value: value ?? true }));
+  }
+
+  program
+    .command('run', { isDefault: true })
+    .description('watch this machine and deliver every OOM kill (the default)')
+    .allowExcessArguments(false)
+    .action(async () => {
+      exitCode = await commands.run(flags);
+    });
+  program
+    .command('analyze')
+    .description('the same from recorded kernel logs: dmesg, journalctl, syslog files')
+    .argument('[FILE...]', 'logs to read; - or none is standard input')
+    .option('--json', 'one JSON incident per line (there is no other form yet)')
+    .action(async (files: string[]) => {
+      exitCode = await commands.analyze(files, flags);
+    });
+  program
+    .command('config')
+    .description('show every option, its value and where that comes from')
+    .addArgument(new Argument('<print>', 'takes the same options as run').choices(['print']))
+    .option('--json', 'as JSON')
+    .allowExcessArguments(false)
+    .action(async (_action: string, { json }: { json?: boolean }) => {
+      exitCode = await commands.printConfig(flags, json === true);
+    });
+
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode !== 0) throw new UsageError(usageProblem(program, error));
+  }
+  return exitCode;
+}
+
+function* flagsOf(all: Catalogue): Generator<CommanderOption> {
+  for (const { sink, options } of all.groups)
+    for (const option of options) {
+      const heading = sink === undefined ? 'Agent:' : `Delivery to ${sink}:`;
+      yield flag(option.name, option.value, description(option)).helpGroup(heading);
+      for (const alias of option.aliases ?? []) yield flag(alias, option.value, '').hideHelp();
+      if (option.secret) yield flag(secretFileName(option), 'PATH', '').hideHelp();
+    }
+}
+
+function flag(name: string, value: string | undefined, help: string): CommanderOption {
+  const option = new CommanderOption(value === undefined ? `--${name}` : `--${name} <value>`, help);
+  // Set afterwards: commander reads brackets and dots in it as its own syntax.
+  if (value !== undefined) option.flags = `--${name} ${value}`;
+  return option;
+}
+
+function description(option: Option): string {
+  const { help, secret, default: text } = option;
+  if (secret) return `${help} (or --${secretFileName(option)} PATH)`;
+  return text && text !== 'false' ? `${help} (default ${text})` : help;
+}
+
+function usageProblem(program: Command, { code, message }: CommanderError): string {
+  if (code === 'commander.excessArguments') {
+    const names = program.commands.map((command) => command.name());
+    const [name = ''] = program.args;
+    return names.includes(name)
+      ? `too many arguments for ${name}. See --help.`
+      : `there is no command "${shown(name, 100)}". There are ${names.join(', ')}.`;
+  }
+  const text = message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' ');
+  return text.endsWith('?)') ? text : `${text.replace(/[.]$/, '')}. See --help.`;
+}
+
+const ENVIRONMENT = environmentName('');
+
+const NOTES = `
+Every option is also an environment variable (--kafka-brokers: ${environmentName('kafka-brokers')}) and a
+key of the --config file (kafka-brokers: …, or kafka: { brokers: … }). Flags come before environment
+before file. oom-notifier's flags, LOGGING_LEVEL and HOSTNAME mean what they meant there.
+
+Examples:
+  oom-witness                                          print kills on this terminal
+  oom-witness --kafka-brokers kafka:9092 --kafka-topic oom --slack-webhook-file /run/secrets/slack
+  dmesg | oom-witness analyze - --json                 what was killed, from a log
+  ${ENVIRONMENT}LISTEN=off oom-witness config print      what would be used, and why
+
+Exit codes: 0 stopped as asked, 1 nothing can be watched or a fault, 2 wrong options or settings
+`;
+
+/** One page for everything but `analyze` and `config`: the commands before the many options. */
+function helpText(program: Command, command: Command, help: Help): string {
+  const format = (shown: Command) => Help.prototype.formatHelp.call(help, shown, help);
+  if (command !== program && command.name() !== 'run') return format(command);
+  const rows = program.commands.map(
+    (each) => [help.subcommandTerm(each).replace(' [options]', '').replace(/[<>]/g, ''), each] as const,
+  );
+  const commands = rows.map(([term, each]) => `  ${term.padEnd(18)}${each.description()}\n`);
+  help.visibleCommands = () => [];
+  return format(program).replace('\n\n', `\n\nCommands:\n${commands.join('')}\n`) + NOTES;
+}

@@ -1,0 +1,273 @@
+import type { CaptureStatus } from './capture/protocol.ts';
+import type { DeliveryObserver } from './deliver/observer.ts';
+import { printable } from './format.ts';
+import type { Incident } from './incident.ts';
+import type { Log, LogFields } from './log.ts';
+import type { Metrics, ReaderName } from './metrics.ts';
+import { RepeatLimit } from './repeat-limit.ts';
+import type { StoreObserver } from './store.ts';
+
+const READER_NAMES = { kmsg: 'kmsg', 'process events': 'proc_connector' } as const;
+/** As the capture thread calls them. */
+type Reader = keyof typeof READER_NAMES;
+
+/** What a reader's blindness costs, for the log. */
+const COST: Readonly<Record<ReaderName, string>> = {
+  kmsg: 'kills are not seen',
+  proc_connector: 'processes are found by scans of /proc, so those that live for less than a scan are missed',
+};
+
+/**
+ * Each noteworthy happening: its log line and its metric together. What repeats itself is logged at once, then at most once
+ * a minute with its count; the metric counts it every time. (Losses that the capture thread counts by itself are read from its
+ * counters at the scrape: here they have only their line.)
+ */
+export class Events implements DeliveryObserver, StoreObserver {
+  readonly #log: Log;
+  readonly #metrics: Metrics;
+  readonly #limit: RepeatLimit;
+  /** Sinks whose last attempt failed. */
+  readonly #failing = new Set<string>();
+  #lastKill = 0;
+
+  constructor(log: Log, metrics: Metrics, now: () => number) {
+    this.#log = log;
+    this.#metrics = metrics;
+    this.#limit = new RepeatLimit(now);
+  }
+
+  // The agent
+
+  started(version: string, node: string): void {
+    this.#log('info', 'started', { version, node });
+  }
+
+  /** @param ms since the start of the process */
+  armed(status: CaptureStatus, ms: number): void {
+    this.#metrics.readerUp.set({ reader: 'kmsg' }, Number(status.kmsg.works));
+    this.#metrics.readerUp.set({ reader: 'proc_connector' }, Number(status.processEvents.works));
+    this.#log('info', 'armed', {
+      ms: Math.round(ms),
+      processes: status.processes,
+      ...(status.restored > 0 && { restored: status.restored }),
+    });
+    for (const [reader, { works, problem }] of [
+      ['kmsg', status.kmsg],
+      ['process events', status.processEvents],
+    ] as const)
+      if (!works) this.readerBlind(reader, problem ?? 'no reason given');
+  }
+
+  listening(url: string): void {
+    this.#log('info', 'listening', { url });
+  }
+
+  /** It goes on without the page, the API and /metrics. */
+  notListening(reason: string): void {
+    this.#log('error', 'not listening', { reason });
+  }
+
+  answerFailed(reason: string): void {
+    this.#repeated('error', `answer ${reason}`, 'a request could not be answered', { reason });
+  }
+
+  selfProtectionRefused(reason: string): void {
+    this.#log('warn', 'not protected from the OOM killer', { reason });
+  }
+
+  leaving(signal: string): void {
+    this.#log('info', 'leaving', { signal });
+  }
+
+  /** @param left how many incidents each sink has not got */
+  drained(left: Readonly<Record<string, number>>, stored: boolean): void {
+    const sum = Object.values(left).reduce((total, count) => total + count, 0);
+    if (sum === 0) this.#log('info', 'drained: every sink has everything');
+    else if (stored) this.#log('warn', 'left in the store for the next start', { ...left });
+    else this.#log('error', 'lost: not delivered, and there is no store on disk', { ...left });
+  }
+
+  // Capture
+
+  readerBlind(reader: Reader, reason: string): void {
+    const name = READER_NAMES[reader];
+    this.#metrics.readerUp.set({ reader: name }, 0);
+    this.#repeated('warn', `blind ${name}`, `${reader}: blind`, { reason, cost: COST[name] });
+  }
+
+  readerRecovered(reader: Reader): void {
+    const name = READER_NAMES[reader];
+    this.#metrics.readerUp.set({ reader: name }, 1);
+    this.#limit.forget(`blind ${name}`);
+    this.#log('info', `${reader}: works again`);
+  }
+
+  /** Capture as a whole has ended: nothing is seen any more. */
+  captureFailed(reason: string): void {
+    for (const reader of Object.values(READER_NAMES)) this.#metrics.readerUp.set({ reader }, 0);
+    this.#log('error', 'capture failed', { reason });
+  }
+
+  kmsgGap(records: number, sequence: number): void {
+    this.#repeated(
+      'warn',
+      'gap',
+      'kmsg: records were overwritten before they were read',
+      { sequence },
+      records,
+    );
+  }
+
+  overrun(reader: Reader): void {
+    const message =
+      reader === 'kmsg' ? 'kmsg: overrun, reading on' : 'process events: overrun, scanning /proc';
+    this.#repeated('warn', `overrun ${reader}`, message);
+  }
+
+  noVictim(cgroup: string | undefined, times: number): void {
+    this.#metrics.noVictim.inc(times);
+    const where = cgroup === undefined ? 'node' : printable(cgroup);
+    this.#repeated(
+      'warn',
+      `no victim ${where}`,
+      'the OOM killer found nobody to kill',
+      { cgroup: where },
+      times,
+    );
+  }
+
+  journalFailed(reason: string): void {
+    this.#repeated('warn', 'journal', 'the process table is not kept for the next start', { reason });
+  }
+
+  /** The watch goes on where an earlier run ended. */
+  resumed(sequence: number): void {
+    this.#log('info', 'resumed', { after_sequence: sequence });
+  }
+
+  /** Kills that happened while no agent ran, found in what the kernel still holds. */
+  missed(incidents: number): void {
+    this.#log('warn', 'kills while the agent was down', { incidents });
+  }
+
+  /** They are in the store; only now do they count. */
+  committed(incidents: readonly Incident[]): void {
+    this.#metrics.incidents.inc(incidents.length);
+    for (const incident of incidents) {
+      const { id, kind, oom, victims, process, time } = incident;
+      this.#log('debug', 'incident', { id, kind, pid: process.pid, name: process.name });
+      if (kind === 'oom_warning') continue;
+      this.#metrics.kills.inc({ scope: oom.scope }, victims.length);
+      this.#lastKill = Math.max(this.#lastKill, Date.parse(time) / 1000);
+      this.#metrics.lastKill.set(this.#lastKill);
+      for (const [index, { capture, process }] of victims.entries()) {
+        this.#metrics.captures.inc({ source: capture.source });
+        this.#metrics.redactions.inc(capture.redacted);
+        if (capture.source === 'kernel-comm') this.#captureMissing(incident, index, process.pid);
+      }
+    }
+  }
+
+  #captureMissing({ id, unknown }: Incident, index: number, pid: number): void {
+    const reason =
+      unknown?.[`victims[${index}].process.command_line`] ??
+      unknown?.['process.command_line'] ??
+      'no reason given';
+    this.#repeated('warn', `missing ${reason}`, 'command line unknown', { id, pid, reason });
+  }
+
+  // Sinks
+
+  opened(sink: string): void {
+    this.#log('debug', 'sink opened', { sink });
+    this.#limit.forget(`open ${sink} `);
+  }
+
+  openFailed(sink: string, reason: string, delayMs: number): void {
+    this.#repeated('warn', `open ${sink} ${reason}`, 'sink cannot be opened, trying again', {
+      sink,
+      reason,
+      wait_ms: delayMs,
+    });
+  }
+
+  delivered(sink: string, count: number, latencyMs: number): void {
+    this.#metrics.deliveries.inc({ sink, outcome: 'delivered' }, count);
+    this.#metrics.latency.observe({ sink }, latencyMs / 1000);
+    this.#log('debug', 'delivered', { sink, count, latency_ms: Math.round(latencyMs) });
+    if (!this.#failing.delete(sink)) return;
+    this.#limit.forget(`retry ${sink} `);
+    this.#log('info', 'delivering again', { sink });
+  }
+
+  retried(sink: string, count: number, reason: string, delayMs: number): void {
+    this.#metrics.deliveries.inc({ sink, outcome: 'retried' }, count);
+    this.#failing.add(sink);
+    this.#repeated('warn', `retry ${sink} ${reason}`, 'not delivered, trying again', {
+      sink,
+      waiting: count,
+      reason,
+      wait_ms: delayMs,
+    });
+  }
+
+  rejected(sink: string, id: string, reason: string): void {
+    this.#metrics.deliveries.inc({ sink, outcome: 'rejected' });
+    this.#metrics.deadLetters.inc({ sink });
+    this.#log('error', 'refused for good', { sink, id, reason });
+  }
+
+  deadLetterFailed(sink: string, id: string, reason: string): void {
+    this.#metrics.deadLetterFailures.inc({ sink });
+    this.#log('error', 'dead letter not written, see the history', { sink, id, reason });
+  }
+
+  stumbled(sink: string, reason: string, delayMs: number): void {
+    this.#metrics.stumbles.inc({ sink });
+    this.#repeated('error', `stumble ${sink} ${reason}`, 'courier failed, going on', {
+      sink,
+      reason,
+      wait_ms: delayMs,
+    });
+  }
+
+  dropped(sink: string, count: number, reason: string): void {
+    this.#metrics.deliveries.inc({ sink, outcome: 'dropped' }, count);
+    this.#repeated('error', `drop ${sink} ${reason}`, 'deliveries given up', { sink, reason }, count);
+  }
+
+  // The store
+
+  /** @param onDisk false: it was opened in memory, by intention or because the disk cannot be used */
+  storeOpened(onDisk: boolean): void {
+    this.#metrics.storeOnDisk.set(Number(onDisk));
+  }
+
+  setAside(file: string, reason: string): void {
+    this.#metrics.storeSetAside.inc();
+    this.#log('error', 'database damaged, set aside', { file, reason });
+  }
+
+  memoryOnly(reason: string): void {
+    this.#metrics.storeOnDisk.set(0);
+    this.#repeated('error', `memory ${reason}`, 'store in memory only: it ends with the agent', { reason });
+  }
+
+  backOnDisk(): void {
+    this.#metrics.storeOnDisk.set(1);
+    this.#limit.forget('memory ');
+    this.#log('info', 'store on disk again');
+  }
+
+  notSynced(reason: string): void {
+    this.#repeated('warn', `sync ${reason}`, 'store not synced: a power cut may take the newest incidents', {
+      reason,
+    });
+  }
+
+  #repeated(level: 'warn' | 'error', key: string, message: string, fields: LogFields = {}, times = 1): void {
+    const count = this.#limit.speak(key, times);
+    if (count === undefined) this.#metrics.logLinesSuppressed.inc();
+    else this.#log(level, message, { ...fields, ...(count > 1 && { times: count }) });
+  }
+}

@@ -1,0 +1,286 @@
+/**
+ * The lines of the kernel's OOM killer as typed observations (mm/oom_kill.c, mm/memcontrol.c, mm/show_mem.c; 2.6.32 to 7.x).
+ *
+ * Names of processes are hostile: any 15 bytes. So each line is anchored at both ends, and what follows a name is read
+ * from the right. Bytes are bytes. A number that is too large to be exact stands for "unlimited" or nonsense: absent.
+ */
+import type { VictimMemory } from '../incident.ts';
+import { boundedName, boundedPath, integer, kiB, LONGEST_NAME, pidOf, score } from './oom-numbers.ts';
+import { cgroupStatistics, nodeNumber, numbers, statistics } from './oom-statistics.ts';
+
+/** The words before `Killed process`: which limit was hit, as far as a kill without its header tells. */
+export type KillPrefix = 'cgroup' | 'node' | 'allocating-task';
+
+export type Observation =
+  | {
+      readonly kind: 'header';
+      readonly name: string;
+      readonly gfpMask: string;
+      readonly order?: number;
+      readonly oomScoreAdj?: number;
+    }
+  | { readonly kind: 'cpu'; readonly pid: number; readonly kernel?: string }
+  | {
+      readonly kind: 'usage';
+      readonly of: 'memory' | 'swap' | 'memory+swap' | 'kmem';
+      readonly usage?: number;
+      readonly limit?: number;
+      readonly failcnt?: number;
+    }
+  /** Before 5.0, and on cgroup v1 the statistics of each cgroup below the limit come in a line of their own. */
+  | { readonly kind: 'cgroup-statistics'; readonly cgroup: string; readonly values: Numbers }
+  | { readonly kind: 'statistics'; readonly values: Numbers }
+  | { readonly kind: 'node-statistics' }
+  | { readonly kind: 'node-pages'; readonly values: Numbers }
+  | { readonly kind: 'node-bytes'; readonly values: Numbers }
+  | { readonly kind: 'task-columns'; readonly columns: readonly string[] }
+  | { readonly kind: 'task-row'; readonly text: string }
+  /** The `oom-kill:` line. */
+  | {
+      readonly kind: 'choice';
+      readonly constraint: string;
+      /** The cgroup whose limit was hit; absent with `global_oom`. */
+      readonly limitCgroup?: string;
+      readonly cgroup: string;
+      readonly name: string;
+      readonly pid: number;
+      readonly userId?: number;
+    }
+  /** Before 5.0: who was chosen. Who dies is often its child. */
+  | { readonly kind: 'old-choice'; readonly prefix: KillPrefix; readonly pid: number; readonly name: string }
+  /** Before 5.0: `Task in A killed as a result of limit of B`. */
+  | { readonly kind: 'old-cgroups'; readonly cgroup: string; readonly limitCgroup: string }
+  | {
+      readonly kind: 'kill';
+      readonly prefix?: KillPrefix;
+      readonly pid: number;
+      readonly name: string;
+      readonly userId?: number;
+      readonly memory: VictimMemory;
+      readonly oomScoreAdj?: number;
+    }
+  | { readonly kind: 'group'; readonly cgroup: string }
+  | { readonly kind: 'already-exiting'; readonly pid: number }
+  | { readonly kind: 'no-victim' }
+  | { readonly kind: 'suppressed' };
+
+export type Numbers = Readonly<Record<string, number>>;
+
+export interface TaskRow {
+  /** The thread that the row is about; not `tgid` when the first thread has exited. */
+  readonly pid: number;
+  readonly tgid: number;
+  readonly name: string;
+  readonly totalVmPages: number;
+  readonly rssPages: number;
+  readonly swapPages: number;
+  readonly oomScoreAdj: number;
+}
+
+/** A record of the kernel holds at most 8 KiB; a log can hold anything. */
+const LONGEST_RECORD = 16 << 10;
+
+const HEADER =
+  /^(.*) invoked oom-killer: gfp_mask=(0x[0-9a-f]+(?:\([^)]*\))?)(?:, nodemask=[^=]*)?, +order=(-?\d+)(?:, oom_adj=-?\d+)?(?:, oom_score_adj=(-?\d+))?$/s;
+const CPU = /^CPU: \d+ (?:UID: \d+ )?PID: (\d+) Comm: (.*)$/s;
+const RELEASE = /(?:Not tainted|Tainted: .*?) (\d+\.\d+\S*) /;
+const CHOICE = /^oom-kill:constraint=(\w+),nodemask=.*?,mems_allowed=[\d,-]*(,global_oom|,oom_memcg=.*?|)$/s;
+const CHOICE_END = /,pid=(\d+),uid=(-?\d+)$/;
+const TASK_MEMCG = ',task_memcg=';
+const TASK = ',task=';
+const PREFIXES: Readonly<Record<string, KillPrefix>> = {
+  'Memory cgroup out of memory': 'cgroup',
+  'Out of memory': 'node',
+  'Out of memory (oom_kill_allocating_task)': 'allocating-task',
+};
+const PREFIX = '(Memory cgroup out of memory|Out of memory(?: \\(oom_kill_allocating_task\\))?)';
+const OLD_CHOICE = new RegExp(
+  `^${PREFIX}: [Kk]ill process (\\d+) \\((.*)\\) score \\d+ or sacrifice child$`,
+  's',
+);
+const KILL = new RegExp(
+  `^(?:${PREFIX}: )?Killed process (\\d+),?(?: UID (\\d+),)? \\((.*)\\),?(?: UID (\\d+),)? (total-vm:\\d+kB[^()]*)$`,
+  's',
+);
+const EXITING = new RegExp(
+  `^(?:${PREFIX}: )?OOM victim (\\d+) \\(.*\\) is already exiting\\. Skip killing the task$`,
+  's',
+);
+const GROUP = /^Tasks in (\/.*) are going to be killed due to memory\.oom\.group set$/s;
+const OLD_CGROUPS = /^Task in (\/.*) killed as a result of limit of (\/.*)$/s;
+
+/** @returns undefined for a line that the OOM killer did not write */
+export function observe(text: string): Observation | undefined {
+  if (text.length > LONGEST_RECORD) return undefined;
+  return observeByStart(text) ?? (text.includes(' invoked oom-killer: ') ? header(text) : undefined);
+}
+
+/** The first characters decide, so that other lines cost next to nothing. */
+function observeByStart(text: string): Observation | undefined {
+  switch (text.charCodeAt(0)) {
+    case 0x5b: // [
+      return table(text);
+    case 0x43: // C
+      return text.startsWith('CPU: ') ? cpu(text) : undefined;
+    case 0x4b: // K
+    case 0x4d: // M
+    case 0x4f: // O
+      if (text === 'Mem-Info:') return { kind: 'node-statistics' };
+      return text.startsWith('Memory cgroup stats for ') ? cgroupStatistics(text) : kill(text);
+    case 0x54: // T
+      return text.startsWith('Tasks in ') || text.startsWith('Task in ')
+        ? cgroups(text)
+        : text.startsWith('Total swap')
+          ? nodeNumber(text)
+          : undefined;
+    case 0x46: // F
+      return text.startsWith('Free swap') ? nodeNumber(text) : undefined;
+    case 0x6f: // o
+      if (text.startsWith('oom-kill:')) return choice(text);
+      if (/^oom_kill_process: \d+ callbacks suppressed$/.test(text)) return { kind: 'suppressed' };
+      return statistics(text);
+    default:
+      return numbers(text);
+  }
+}
+
+function header(text: string): Observation | undefined {
+  const found = HEADER.exec(text);
+  if (!found) return undefined;
+  const order = integer(found[3]);
+  const oomScoreAdj = score(found[4]);
+  return {
+    kind: 'header',
+    name: boundedName(found[1]),
+    gfpMask: found[2] as string,
+    ...(order !== undefined && { order }),
+    ...(oomScoreAdj !== undefined && { oomScoreAdj }),
+  };
+}
+
+function cpu(text: string): Observation | undefined {
+  const found = CPU.exec(text);
+  const pid = pidOf(found?.[1]);
+  if (!found || pid === undefined) return undefined;
+  const kernel = RELEASE.exec(found[2] as string)?.[1];
+  return { kind: 'cpu', pid, ...(kernel !== undefined && { kernel: kernel.slice(0, LONGEST_NAME) }) };
+}
+
+function kill(text: string): Observation | undefined {
+  if (text === 'Out of memory and no killable processes...') return { kind: 'no-victim' };
+  const killed = KILL.exec(text);
+  if (killed) {
+    const pid = pidOf(killed[2]);
+    if (pid === undefined) return undefined;
+    const rest = new Map<string, string>();
+    for (const [, key, value] of (killed[6] as string).matchAll(/([A-Za-z_-]+):(-?\d+)/g))
+      rest.set(key as string, value as string);
+    const userId = integer(rest.get('UID') ?? killed[3] ?? killed[5]);
+    const oomScoreAdj = score(rest.get('oom_score_adj'));
+    return {
+      kind: 'kill',
+      ...(killed[1] !== undefined && { prefix: PREFIXES[killed[1]] as KillPrefix }),
+      pid,
+      name: boundedName(killed[4]),
+      ...(userId !== undefined && userId >= 0 && { userId }),
+      memory: definedOnly({
+        total_vm: kiB(rest.get('total-vm')),
+        anon_rss: kiB(rest.get('anon-rss')),
+        file_rss: kiB(rest.get('file-rss')),
+        shmem_rss: kiB(rest.get('shmem-rss')),
+        page_tables: kiB(rest.get('pgtables')),
+      }),
+      ...(oomScoreAdj !== undefined && { oomScoreAdj }),
+    };
+  }
+  const chosen = OLD_CHOICE.exec(text);
+  if (chosen) {
+    const pid = pidOf(chosen[2]);
+    const prefix = PREFIXES[chosen[1] as string] as KillPrefix;
+    return pid === undefined ? undefined : { kind: 'old-choice', prefix, pid, name: boundedName(chosen[3]) };
+  }
+  const pid = pidOf(EXITING.exec(text)?.[2]);
+  return pid === undefined ? undefined : { kind: 'already-exiting', pid };
+}
+
+function cgroups(text: string): Observation | undefined {
+  const group = GROUP.exec(text);
+  if (group) return { kind: 'group', cgroup: boundedPath(group[1]) };
+  const old = OLD_CGROUPS.exec(text);
+  return old
+    ? { kind: 'old-cgroups', cgroup: boundedPath(old[1]), limitCgroup: boundedPath(old[2]) }
+    : undefined;
+}
+
+/**
+ * `oom-kill:constraint=…,task_memcg=PATH,task=NAME,pid=N,uid=N`. A name can hold `,task=` or `,pid=1,uid=0`, and with
+ * delegation a path can hold anything: of several readings the one whose name fits into 15 bytes and whose victim lies
+ * below the limit is taken.
+ */
+function choice(text: string): Observation | undefined {
+  const end = CHOICE_END.exec(text);
+  const pid = pidOf(end?.[1]);
+  if (!end || pid === undefined) return undefined;
+  const userId = integer(end[2]);
+  for (let task = text.indexOf(TASK); task >= 0; task = text.indexOf(TASK, task + 1)) {
+    const named = text.slice(task + TASK.length, end.index);
+    if (named.replace(/\\x[0-9a-f]{2}/g, '.').length > 15 && text.indexOf(TASK, task + 1) >= 0) continue;
+    const memcg = text.lastIndexOf(TASK_MEMCG, task);
+    const start = memcg < 0 ? null : CHOICE.exec(text.slice(0, memcg));
+    if (!start) continue;
+    const limit = (start[2] as string).startsWith(',oom_memcg=')
+      ? boundedPath((start[2] as string).slice(',oom_memcg='.length))
+      : undefined;
+    return {
+      kind: 'choice',
+      constraint: (start[1] as string).slice(0, LONGEST_NAME),
+      ...(limit !== undefined && { limitCgroup: limit }),
+      cgroup: boundedPath(text.slice(memcg + TASK_MEMCG.length, task)),
+      name: boundedName(named),
+      pid,
+      ...(userId !== undefined && userId >= 0 && { userId }),
+    };
+  }
+  return undefined;
+}
+
+function table(text: string): Observation | undefined {
+  if (/^\[ *\d+\] +-?\d+ +\d+ /.test(text)) return { kind: 'task-row', text };
+  const columns = /^\[ *pid *\] +(uid +tgid .*name)$/.exec(text)?.[1]?.split(/ +/);
+  return columns && { kind: 'task-columns', columns };
+}
+
+/** @param columns those of the table's head, without the thread's id; their order and number differ between kernels */
+export function parseTaskRow(text: string, columns: readonly string[]): TaskRow | undefined {
+  const start = /^\[ *(\d+)\]/.exec(text);
+  let at = start?.[0].length ?? 0;
+  const values = new Map<string, string>();
+  for (const column of columns.slice(0, -1)) {
+    while (text[at] === ' ') at += 1;
+    const end = text.indexOf(' ', at);
+    if (end < 0) return undefined;
+    values.set(column, text.slice(at, end));
+    at = end;
+  }
+  const pid = pidOf(start?.[1]);
+  const tgid = pidOf(values.get('tgid'));
+  const totalVmPages = integer(values.get('total_vm'));
+  const rssPages = integer(values.get('rss'));
+  if (pid === undefined || tgid === undefined || totalVmPages === undefined || rssPages === undefined)
+    return undefined;
+  return {
+    pid,
+    tgid,
+    name: boundedName(text.slice(at + 1)),
+    totalVmPages,
+    rssPages,
+    swapPages: integer(values.get('swapents')) ?? 0,
+    oomScoreAdj: score(values.get('oom_score_adj')) ?? 0,
+  };
+}
+
+function definedOnly<T extends object>(object: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]: Exclude<T[K], undefined>;
+  };
+}

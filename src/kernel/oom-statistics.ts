@@ -1,0 +1,91 @@
+/** The memory statistics in the report of an OOM kill: of a cgroup (v1 and v2) or of the whole node. */
+import { boundedPath, integer, kiB } from './oom-numbers.ts';
+import type { Observation } from './oom-report.ts';
+
+const MOST_STATISTICS = 256;
+
+/** PAGE_COUNTER_MAX of 32-bit kernels in kB; that of 64-bit ones is too large to be exact anyway. */
+const UNLIMITED_32_KB = 8_589_934_588;
+
+const USAGE = /^(memory|swap|memory\+swap|kmem): usage (\d+)kB, limit (\d+)kB, failcnt (\d+)$/;
+const CGROUP_STATISTICS = /^Memory cgroup stats for (.*?): ?((?:[a-z_]+:\d+KB ?)*)$/s;
+const STATISTIC = /^[a-z][a-z0-9_]{0,60} \d+(?:\n|$)/;
+const NODE_PAGES = /^(?:\s*[a-z_]+:\d+)+\s*$/;
+const NODE_COUNT = /^(\d+) (total pagecache pages|pages in swap cache|pages RAM|pages reserved)$/;
+const NODE_SWAP = /^(Free|Total) swap += (\d+)kB$/;
+
+/** A line that begins with a digit, a space or a small letter. */
+export function numbers(text: string): Observation | undefined {
+  const first = text.charCodeAt(0);
+  if (first >= 0x30 && first <= 0x39) return text.includes(' pages') ? nodeNumber(text) : undefined;
+  if (first !== 0x20 && !(first >= 0x61 && first <= 0x7a)) return undefined;
+  const found = USAGE.exec(text);
+  if (found) {
+    const usage = kiB(found[2]);
+    const limit = kiB(found[3]);
+    const failcnt = integer(found[4]);
+    return {
+      kind: 'usage',
+      of: found[1] as 'memory',
+      ...(usage !== undefined && { usage }),
+      ...(limit !== undefined && Number(found[3]) !== UNLIMITED_32_KB && { limit }),
+      ...(failcnt !== undefined && { failcnt }),
+    };
+  }
+  return statistics(text) ?? nodePages(text);
+}
+
+export function cgroupStatistics(text: string): Observation | undefined {
+  const found = CGROUP_STATISTICS.exec(text);
+  if (!found) return undefined;
+  const values: Record<string, number> = {};
+  for (const [, key, value] of (found[2] as string).matchAll(/([a-z_]+):(\d+)KB/g)) {
+    const bytes = kiB(value);
+    if (bytes !== undefined) values[key as string] = bytes;
+  }
+  return { kind: 'cgroup-statistics', cgroup: boundedPath(found[1]), values };
+}
+
+/** Names that count events or pages moved, not bytes held. */
+const COUNTER = /^(?:total_)?(?:pg|workingset_|thp_(?:fault|collapse|swpout)|p?swp|zswp(?:in|out|wb)|numa_)/;
+
+export function statistics(text: string): Observation | undefined {
+  if (!STATISTIC.test(text)) return undefined;
+  const values: Record<string, number> = {};
+  for (const line of text.split('\n', MOST_STATISTICS)) {
+    const space = line.indexOf(' ');
+    const value = integer(line.slice(space + 1));
+    const key = line.slice(0, Math.max(space, 0));
+    if (value !== undefined && value >= 0 && /^[a-z]\w*$/.test(key) && !COUNTER.test(key))
+      values[key] = value;
+  }
+  return { kind: 'statistics', values };
+}
+
+function nodePages(text: string): Observation | undefined {
+  if (!NODE_PAGES.test(text)) return undefined;
+  const values: Record<string, number> = {};
+  for (const [, key, value] of text.matchAll(/([a-z_]+):(\d+)/g)) {
+    const pages = integer(value);
+    if (pages !== undefined) values[key as string] = pages;
+  }
+  return { kind: 'node-pages', values };
+}
+
+const NODE_NAMES: Readonly<Record<string, string>> = {
+  'total pagecache pages': 'pagecache',
+  'pages in swap cache': 'swap_cache',
+  'pages RAM': 'ram',
+  'pages reserved': 'reserved',
+};
+
+export function nodeNumber(text: string): Observation | undefined {
+  const count = NODE_COUNT.exec(text);
+  const pages = integer(count?.[1]);
+  if (count && pages !== undefined)
+    return { kind: 'node-pages', values: { [NODE_NAMES[count[2] as string] as string]: pages } };
+  const swap = NODE_SWAP.exec(text);
+  const bytes = kiB(swap?.[2]);
+  if (!swap || bytes === undefined) return undefined;
+  return { kind: 'node-bytes', values: { [swap[1] === 'Free' ? 'free_swap' : 'total_swap']: bytes } };
+}

@@ -1,0 +1,227 @@
+import { shown, size, sizeIn, sizeUnit } from '../format.ts';
+import type { Incident, LimitOwner } from '../incident.ts';
+import { name, node, whyUnknown } from './names.ts';
+
+/** Whose limit, in words that need no looking up. */
+const LIMIT_OF: Readonly<Record<LimitOwner, string>> = {
+  container: 'container',
+  pod: 'pod',
+  qos: 'pod class',
+  slice: 'slice',
+  unit: 'service',
+  node: 'node',
+};
+
+export function ranOutAsAWhole(incident: Incident): boolean {
+  return incident.oom.scope === 'node';
+}
+
+/** `container limit 2.00 GiB`, `node-7 ran out of memory`: the shortest answer to "whose limit". */
+export function limitInShort(incident: Incident): string {
+  const { scope, limit, limit_owner: owner } = incident.oom;
+  switch (scope) {
+    case 'node':
+      return `${node(incident)} ran out of memory`;
+    case 'cpuset':
+    case 'mempolicy':
+      return 'the NUMA nodes it may use were full';
+    case 'sysrq':
+      return 'killed by hand (SysRq f)';
+    case 'cgroup':
+    case 'unknown': {
+      if (limit === undefined && owner === undefined) return 'limit unknown';
+      const of = owner ? LIMIT_OF[owner] : 'cgroup';
+      return `${of} limit ${limit === undefined ? 'unknown' : size(limit)}`;
+    }
+  }
+}
+
+/**
+ * `1.98 GiB of the container's limit of 2.00 GiB (anonymous 1.96, file 0.02)`. Undefined where the machine ran out:
+ * then `why` holds the figures.
+ */
+export function memory(incident: Incident): string | undefined {
+  const { scope, usage, limit, limit_owner: owner } = incident.oom;
+  if (scope !== 'cgroup' && scope !== 'unknown') return undefined;
+  const of = owner ? LIMIT_OF[owner] : 'cgroup';
+  if (usage !== undefined) {
+    const bound =
+      limit === undefined ? 'without a limit of its own' : `of the ${of}'s limit of ${size(limit)}`;
+    return `${size(usage)} ${bound}${composition(incident, usage)}`;
+  }
+  const reason = whyUnknown(incident, 'oom.usage', 'oom.limit', 'oom', 'oom.trigger');
+  const unknown = `usage and limit unknown${reason === undefined ? '' : `: ${reason}`}`;
+  const own = residentOfVictim(incident);
+  return own === undefined ? unknown : `${name(incident.process.name)} held ${size(own)}; ${unknown}`;
+}
+
+/** `1.98 of 2.00 GiB`, `61 MiB left of 15.6 GiB`; undefined where the kernel did not say. */
+export function memoryInShort(incident: Incident): string | undefined {
+  const { oom, memory: stat } = incident;
+  const total = usableMemory(incident);
+  if (oom.scope === 'node' && stat?.free !== undefined)
+    return `${size(stat.free)} left${total === undefined ? '' : ` of ${size(total)}`}`;
+  if (oom.usage === undefined) return undefined;
+  if (oom.limit === undefined) return `${size(oom.usage)}, no limit`;
+  const unit = sizeUnit(oom.limit);
+  return `${sizeIn(unit, oom.usage)} of ${sizeIn(unit, oom.limit)} ${unit}`;
+}
+
+/** `the container's own`, `the pod's (containers together)` */
+export function whoseLimit({ oom }: Incident): string {
+  switch (oom.scope) {
+    case 'node':
+      return "nobody's: the node was full";
+    case 'cpuset':
+    case 'mempolicy':
+      return "nobody's: its NUMA nodes were full";
+    case 'sysrq':
+      return "nobody's: killed by hand";
+    case 'cgroup':
+    case 'unknown':
+      break;
+  }
+  switch (oom.limit_owner) {
+    case 'container':
+      return "the container's own";
+    case 'pod':
+      return "the pod's (containers together)";
+    case 'qos':
+      return "the pod class's (pods together)";
+    case 'slice':
+      return "the slice's (services together)";
+    case 'unit':
+      return "the service's own";
+    case 'node':
+      return "the node's";
+    case undefined:
+      return oom.limit_cgroup === undefined ? 'unknown' : shown(oom.limit_cgroup, 80);
+  }
+}
+
+/** What filled it, in the unit of the usage. Version 1 of cgroups calls anonymous memory `rss` and file memory `cache`. */
+function composition({ memory: stat }: Incident, usage: number): string {
+  if (!stat) return '';
+  const unit = sizeUnit(usage);
+  const anonymous = stat.anon ?? stat.rss;
+  const file = stat.file ?? stat.cache;
+  const kernel = stat.kernel ?? stat.slab;
+  const parts = [];
+  if (anonymous !== undefined) parts.push(`anonymous ${sizeIn(unit, anonymous)}`);
+  if (file !== undefined) parts.push(`file ${sizeIn(unit, file)}`);
+  if (isLarge(stat.shmem, usage)) parts.push(`of that tmpfs and shared memory ${sizeIn(unit, stat.shmem)}`);
+  if (isLarge(kernel, usage)) parts.push(`kernel ${sizeIn(unit, kernel)}`);
+  return parts.length > 0 ? ` (${parts.join(', ')})` : '';
+}
+
+/** Worth a word from a tenth of the whole on. */
+function isLarge(bytes: number | undefined, whole: number): bytes is number {
+  return bytes !== undefined && bytes > 0 && bytes >= whole / 10;
+}
+
+/** `the container hit its own limit; java itself asked for the memory` */
+export function why(incident: Incident): string {
+  return [whoseShortage(incident), whoAsked(incident)].filter((part) => part !== undefined).join('; ');
+}
+
+function whoseShortage(incident: Incident): string {
+  const { oom, kind } = incident;
+  if (kind === 'oom_unseen')
+    return "the kernel's count of kills went up, but its record of this one was not seen";
+  const hit = kind === 'oom_warning' ? 'is close to' : 'hit';
+  switch (oom.scope) {
+    case 'node':
+      return machine(incident);
+    case 'cpuset':
+      return 'the NUMA nodes (parts of the memory) that it is bound to by cpuset were full; others may have had room';
+    case 'mempolicy':
+      return 'the NUMA nodes (parts of the memory) that it asked for by its memory policy were full; others may have had room';
+    case 'sysrq':
+      return 'somebody ordered the kill by hand (SysRq f); no limit was hit';
+    case 'cgroup':
+    case 'unknown':
+      return limitHit(incident, hit);
+  }
+}
+
+function limitHit(incident: Incident, hit: string): string {
+  const { limit, limit_cgroup: cgroup, limit_owner: owner } = incident.oom;
+  const of = limit === undefined ? '' : ` of ${size(limit)}`;
+  switch (owner) {
+    case 'container':
+      return `the container ${hit} its own limit`;
+    case 'pod':
+      return `the pod ${hit} its limit${of} (its containers together)${share(incident)}`;
+    case 'qos':
+      return `the pods of one class together ${hit} their limit${of} on this node${share(incident)}`;
+    case 'slice':
+      return `the slice ${lastPart(cgroup)} (a group of services) ${hit} its limit${of}${share(incident)}`;
+    case 'unit':
+      return `the service ${hit} its own limit`;
+    case 'node':
+      return machine(incident);
+    case undefined: {
+      if (cgroup !== undefined)
+        return `the cgroup (group of processes) ${shown(cgroup, 120)} ${hit} its limit${of}`;
+      const reason = whyUnknown(
+        incident,
+        'oom.limit_cgroup',
+        'oom.limit_owner',
+        'oom.scope',
+        'oom',
+        'oom.trigger',
+      );
+      return `whose limit it was is unknown${reason === undefined ? '' : `: ${reason}`}`;
+    }
+  }
+}
+
+function share(incident: Incident): string {
+  const own = residentOfVictim(incident);
+  return own === undefined ? '' : `; ${name(incident.process.name)} alone used ${size(own)}`;
+}
+
+function machine(incident: Incident): string {
+  const free = incident.memory?.free;
+  const total = usableMemory(incident);
+  const doubt = whyUnknown(incident, 'oom.scope');
+  const left =
+    free === undefined
+      ? `${node(incident)} ran out of memory${doubt === undefined ? '' : ` (${doubt})`}`
+      : `the machine had ${size(free)} left${total === undefined ? '' : ` of ${size(total)}`}`;
+  const biggest = biggestTasks(incident);
+  return biggest === undefined ? left : `${left}; biggest: ${biggest}`;
+}
+
+/** The machine's memory without what the kernel reserved at boot; `free` counts nothing of that either. */
+function usableMemory({ memory: stat }: Incident): number | undefined {
+  return stat?.ram === undefined ? undefined : stat.ram - (stat.reserved ?? 0);
+}
+
+/** `chrome 3.10, postgres 2.20, java 1.90 GiB`: resident memory by the kernel's table of candidates. */
+function biggestTasks({ tasks }: Incident): string | undefined {
+  const biggest = [...(tasks ?? [])].sort((a, b) => b.rss - a.rss).slice(0, 3);
+  if (biggest.length === 0) return undefined;
+  const unit = sizeUnit(biggest[0]!.rss);
+  return `${biggest.map((task) => `${name(task.name)} ${sizeIn(unit, task.rss)}`).join(', ')} ${unit}`;
+}
+
+function whoAsked({ oom, process, kind }: Incident): string | undefined {
+  if (kind !== 'oom_kill' || !oom.trigger || oom.scope === 'sysrq') return undefined;
+  const { pid, name: asker } = oom.trigger;
+  if (pid === undefined ? asker === process.name : pid === process.pid)
+    return `${name(process.name)} itself asked for the memory`;
+  // The kernel names the thread that asked: its number need not be the pid of any process.
+  return `${name(asker)}${pid === undefined ? '' : ` (process or thread ${pid})`} asked for the memory`;
+}
+
+/** Bytes that the killed process had in memory. */
+export function residentOfVictim(incident: Incident): number | undefined {
+  const of = incident.victims[0]?.memory;
+  if (of?.anon_rss === undefined) return undefined;
+  return of.anon_rss + (of.file_rss ?? 0) + (of.shmem_rss ?? 0);
+}
+
+function lastPart(cgroup: string | undefined): string {
+  return name(cgroup?.split('/').at(-1) ?? '');
+}

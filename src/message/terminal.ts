@@ -1,0 +1,77 @@
+import { clockTime, shown } from '../format.ts';
+import type { Incident } from '../incident.ts';
+import { type Died, messageOf } from '../message.ts';
+import type { Recurrence } from '../sink.ts';
+
+export interface TerminalStyle {
+  /** Width in characters; undefined: lines are not wrapped, and commands cut at a length that is still read. */
+  readonly columns?: number;
+  readonly colour: boolean;
+  /** Milliseconds since the epoch: an incident of another day shows its date. */
+  readonly now: number;
+}
+
+const BOLD_RED = '\u001b[1;31m';
+const BOLD_YELLOW = '\u001b[1;33m';
+const BOLD = '\u001b[1m';
+const DIM = '\u001b[2m';
+const RESET = '\u001b[0m';
+
+/** The labels stand under the word OOM, the texts under the one after it. */
+const LABEL_AT = 10;
+const TEXT_AT = 20;
+/** Narrower terminals wrap by themselves. */
+const LEAST_COLUMNS = 60;
+const LONGEST_COMMAND = 160;
+/** With less of it the command gets a line of its own. */
+const LEAST_COMMAND = 30;
+
+/** The block of lines that a person reads about one incident, ending with a newline. */
+export function terminalBlock(incident: Incident, recurrence: Recurrence, style: TerminalStyle): string {
+  const message = messageOf(incident, recurrence, 'local');
+  const paint = (code: string, text: string) => (style.colour ? `${code}${text}${RESET}` : text);
+  const width = style.columns === undefined ? undefined : Math.max(style.columns, LEAST_COLUMNS) - TEXT_AT;
+  const warning = incident.kind === 'oom_warning';
+
+  const rows: (readonly [label: string, text: string | undefined])[] = [
+    [warning ? 'at risk' : 'died', diedText(message.died, width)],
+    [
+      'command',
+      message.died.others && message.died.command && shown(message.died.command, width ?? LONGEST_COMMAND),
+    ],
+    ['memory', message.memory],
+    ['why', message.why],
+    ['before', message.before],
+  ];
+  const body = rows.flatMap(([label, text]) =>
+    (text === undefined ? [] : wrapped(text, width)).map(
+      (line, index) =>
+        `${' '.repeat(LABEL_AT)}${paint(DIM, (index === 0 ? label : '').padEnd(TEXT_AT - LABEL_AT))}${line}`,
+    ),
+  );
+  const time = clockTime(Date.parse(incident.time), style.now, 'local');
+  const what = paint(warning ? BOLD_YELLOW : BOLD_RED, message.what.toUpperCase());
+  return `${[`${time}  ${what}  ${paint(BOLD, message.who)}`, ...body].join('\n')}\n`;
+}
+
+/** `java, pid 4243: java -Xmx2g … --spring.profiles.active=prod (note)`; the command gets what is left of the line. */
+function diedText({ process, others, command, note }: Died, width: number | undefined): string {
+  const tail = note === undefined ? '' : ` (${note})`;
+  if (others !== undefined) return `${process}: ${others}${tail}`;
+  if (command === undefined) return `${process}${tail}`;
+  const room = width === undefined ? LONGEST_COMMAND : width - (process.length % width) - 2;
+  return `${process}: ${shown(command, room < LEAST_COMMAND ? LEAST_COLUMNS - TEXT_AT : room)}${tail}`;
+}
+
+/** At spaces, so that no line is longer than `width`; a word that is longer is cut. */
+function wrapped(text: string, width: number | undefined): string[] {
+  if (width === undefined) return [text];
+  const lines = [''];
+  for (const word of text.split(' ').flatMap((word) => word.match(new RegExp(`.{1,${width}}`, 'gu')) ?? [])) {
+    const line = lines.at(-1)!;
+    if (line === '') lines[lines.length - 1] = word;
+    else if (line.length + 1 + word.length <= width) lines[lines.length - 1] = `${line} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}

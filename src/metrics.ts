@@ -1,0 +1,242 @@
+import Counter from 'prom-client/lib/counter.js';
+import Gauge from 'prom-client/lib/gauge.js';
+import Histogram from 'prom-client/lib/histogram.js';
+import Registry from 'prom-client/lib/registry.js';
+import type { CounterName } from './capture/protocol.ts';
+import type { OomScope } from './incident.ts';
+import type { QueueState } from './store.ts';
+
+const PREFIX = 'oom_witness_';
+
+const SCOPES: readonly OomScope[] = ['cgroup', 'node', 'cpuset', 'mempolicy', 'sysrq', 'unknown'];
+export const READERS = ['kmsg', 'proc_connector'] as const;
+export type ReaderName = (typeof READERS)[number];
+export const OUTCOMES = ['delivered', 'retried', 'rejected', 'dropped'] as const;
+
+/** What is read when somebody scrapes, because it changes too often to be told. */
+export interface MetricSources {
+  /** The capture thread's own counters. */
+  counter(name: CounterName): number;
+  queue(sink: string): QueueState;
+}
+
+export interface MetricsOptions {
+  readonly version: string;
+  /** The version of Node.js. */
+  readonly node: string;
+  /** The names of the configured sinks. */
+  readonly sinks: readonly string[];
+  readonly now: () => number;
+}
+
+/**
+ * Every metric, defined once. All series exist from the start with 0, so that `increase()` sees the first kill, too. Names of
+ * processes, pids and command lines are no labels: they are unbounded, and not everybody who may scrape may read them.
+ */
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #sinks: readonly string[];
+  readonly #now: () => number;
+  #sources: MetricSources | undefined;
+
+  readonly kills = this.#counter('kills_total', 'Processes that the kernel killed for lack of memory', [
+    'scope',
+  ]);
+  readonly incidents = this.#counter(
+    'incidents_committed_total',
+    'Incidents stored: one per run of the OOM killer',
+  );
+  readonly lastKill = this.#gauge(
+    'last_kill_timestamp_seconds',
+    'When the newest known kill happened; 0: none yet',
+  );
+  readonly noVictim = this.#counter('no_victim_total', 'Runs of the OOM killer that found nobody to kill');
+  readonly captures = this.#counter(
+    'captures_total',
+    'Victims by the source of their command line; kernel-comm: it was not known',
+    ['source'],
+  );
+  readonly redactions = this.#counter(
+    'redactions_total',
+    'Secrets taken out of the command lines of victims',
+  );
+  readonly readerUp = this.#gauge('reader_up', 'Whether the source works', ['reader']);
+  readonly deliveries = this.#counter('deliveries_total', 'Incidents by what became of them at the sink', [
+    'sink',
+    'outcome',
+  ]);
+  readonly deadLetters = this.#counter('dead_letters_total', 'Incidents that the sink refused for good', [
+    'sink',
+  ]);
+  readonly deadLetterFailures = this.#counter(
+    'dead_letter_failures_total',
+    'Refused incidents that could not be written to the dead-letter file',
+    ['sink'],
+  );
+  readonly stumbles = this.#counter('courier_stumbles_total', 'Failures of the courier itself', ['sink']);
+  readonly latency: Histogram<string>;
+  readonly storeOnDisk = this.#gauge('store_on_disk', 'Whether history and queues survive the process');
+  readonly storeSetAside = this.#counter('store_set_aside_total', 'Damaged databases that were set aside');
+  readonly logLinesSuppressed = this.#counter(
+    'log_lines_suppressed_total',
+    'Repeated warnings that were counted instead of written',
+  );
+
+  constructor({ version, node, sinks, now }: MetricsOptions) {
+    this.#sinks = sinks;
+    this.#now = now;
+    this.latency = new Histogram({
+      name: `${PREFIX}delivery_latency_seconds`,
+      help: 'How long an attempt took that delivered something',
+      labelNames: ['sink'],
+      buckets: [0.005, 0.02, 0.1, 0.5, 2, 10],
+      registers: [this.#registry],
+    });
+    this.#gauge('build_info', 'Always 1', ['version', 'node']).set({ version, node }, 1);
+    for (const scope of SCOPES) this.kills.inc({ scope }, 0);
+    for (const reader of READERS) this.readerUp.set({ reader }, 0);
+    for (const source of ['exec', 'scan', 'inherited', 'live', 'kernel-comm'])
+      this.captures.inc({ source }, 0);
+    for (const sink of sinks) {
+      for (const outcome of OUTCOMES) this.deliveries.inc({ sink, outcome }, 0);
+      for (const counter of [this.deadLetters, this.deadLetterFailures, this.stumbles])
+        counter.inc({ sink }, 0);
+      this.latency.zero({ sink });
+    }
+    this.#defineCapture();
+    this.#defineQueues();
+    this.#defineProcess();
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  /** From now on the figures of capture and queues are known; before that they are 0. */
+  attach(sources: MetricSources): void {
+    this.#sources = sources;
+  }
+
+  /** The text that Prometheus reads. */
+  scrape(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  #defineCapture(): void {
+    const mirrors: readonly (readonly [CounterName, string, string])[] = [
+      ['kmsgRecords', 'kmsg_records_total', 'Records read from the kernel log'],
+      [
+        'kmsgLost',
+        'kmsg_lost_records_total',
+        'Records that the kernel had overwritten before they were read',
+      ],
+      ['kmsgOverruns', 'kmsg_overruns_total', 'Times that reading the kernel log failed with EPIPE'],
+      ['connectorOverruns', 'proc_connector_overruns_total', 'Times that process events were lost (ENOBUFS)'],
+      ['scans', 'proc_scans_total', 'Scans of /proc'],
+    ];
+    for (const [source, name, help] of mirrors)
+      this.#counter(name, help, [], (counter) => mirror(counter, {}, this.#captured(source)));
+    this.#counter('proc_connector_events_total', 'Process events', ['event'], (counter) => {
+      counter.reset();
+      for (const [event, source] of [
+        ['fork', 'forks'],
+        ['exec', 'execs'],
+        ['exit', 'exits'],
+      ] as const)
+        counter.inc({ event }, this.#captured(source));
+    });
+    this.#gauge('process_table_entries', 'Processes that are known', [], (gauge) =>
+      gauge.set(this.#captured('tableEntries')),
+    );
+    this.#gauge('process_table_bytes', 'Estimated memory of the process table', [], (gauge) =>
+      gauge.set(this.#captured('tableBytes')),
+    );
+  }
+
+  #captured(name: CounterName): number {
+    return this.#sources?.counter(name) ?? 0;
+  }
+
+  #defineQueues(): void {
+    this.#gauge('queue_depth', 'Incidents that the sink has not got yet', ['sink'], (gauge) => {
+      for (const sink of this.#sinks) gauge.set({ sink }, this.#sources?.queue(sink).depth ?? 0);
+    });
+    this.#gauge('queue_oldest_seconds', 'Age of the oldest of them', ['sink'], (gauge) => {
+      for (const sink of this.#sinks) {
+        const oldest = this.#sources?.queue(sink).oldestAt;
+        gauge.set({ sink }, oldest === undefined ? 0 : Math.max(0, this.#now() - oldest) / 1000);
+      }
+    });
+  }
+
+  /** Under the names that Prometheus' own clients use. Read at the scrape: no timer of ours runs for them. */
+  #defineProcess(): void {
+    const registers = [this.#registry];
+    new Counter({
+      name: 'process_cpu_seconds_total',
+      help: 'CPU time of the agent, all its threads',
+      registers,
+      collect() {
+        const { user, system } = process.cpuUsage();
+        mirror(this, {}, (user + system) / 1e6);
+      },
+    });
+    new Gauge({
+      name: 'process_resident_memory_bytes',
+      help: 'Resident memory of the agent',
+      registers,
+      collect() {
+        this.set(process.memoryUsage.rss());
+      },
+    });
+    new Gauge({
+      name: 'process_start_time_seconds',
+      help: 'When the agent was started',
+      registers,
+    }).set(this.#now() / 1000 - process.uptime());
+  }
+
+  #counter(
+    name: string,
+    help: string,
+    labelNames: readonly string[] = [],
+    collect?: (counter: Counter<string>) => void,
+  ): Counter<string> {
+    return new Counter({
+      name: PREFIX + name,
+      help,
+      labelNames: [...labelNames],
+      registers: [this.#registry],
+      ...(collect && {
+        collect() {
+          collect(this);
+        },
+      }),
+    });
+  }
+
+  #gauge(
+    name: string,
+    help: string,
+    labelNames: readonly string[] = [],
+    collect?: (gauge: Gauge<string>) => void,
+  ): Gauge<string> {
+    return new Gauge({
+      name: PREFIX + name,
+      help,
+      labelNames: [...labelNames],
+      registers: [this.#registry],
+      ...(collect && {
+        collect() {
+          collect(this);
+        },
+      }),
+    });
+  }
+}
+
+/** A counter that somebody else counts. */
+function mirror(counter: Counter<string>, labels: Record<string, string>, value: number): void {
+  counter.reset();
+  counter.inc(labels, value);
+}

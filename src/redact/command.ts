@@ -1,0 +1,154 @@
+import { isHarmlessValue, secretWord } from './names.ts';
+import type { Range } from './range.ts';
+
+/** An option whose value is a secret only because of the program that it is given to. */
+interface SecretOption {
+  /** Matches from the word's beginning to where an attached value would begin. */
+  readonly match: RegExp;
+  /** The value must be attached: `mysql -p name` asks for the password and `name` is the database. */
+  readonly attachedOnly?: true;
+  /** Only what follows it in the value is secret, as in `user:password`. */
+  readonly after?: string;
+}
+
+interface Program {
+  readonly options?: readonly SecretOption[];
+  /** `--password` takes no value here: it asks. */
+  readonly asks?: true;
+  /** `user/password@database` as an argument. */
+  readonly login?: true;
+}
+
+const PASSWORD_P: Program = { options: [{ match: /^-p/ }] };
+const PASSWORD_CAPITAL_P: Program = { options: [{ match: /^-P/ }] };
+const MYSQL: Program = { options: [{ match: /^-p/, attachedOnly: true }], asks: true };
+const REDIS: Program = { options: [{ match: /^-a/ }] };
+const LDAP: Program = { options: [{ match: /^-w/ }] };
+const SMB: Program = { options: [{ match: /^-U|^--user=?/, after: '%' }] };
+const SNMP: Program = { options: [{ match: /^-[AXc]/ }] };
+const POSTGRES: Program = { asks: true };
+const ORACLE: Program = { login: true };
+
+const PROGRAMS = new Map<string, Program>();
+for (const [names, program] of [
+  [
+    'mysql mysqladmin mysqlbinlog mysqlcheck mysqldump mysqlimport mysqlpump mysqlsh mysqlshow mysqlslap',
+    MYSQL,
+  ],
+  ['mariadb', MYSQL],
+  ['psql pg_dump pg_dumpall pg_restore pg_basebackup createdb dropdb vacuumdb pgbench', POSTGRES],
+  ['redis-cli valkey-cli keydb-cli', REDIS],
+  ['sshpass mongo mongosh mongodump mongorestore mongoimport mongoexport cqlsh login', PASSWORD_P],
+  ['7z 7za 7zr', { options: [{ match: /^-p/, attachedOnly: true }] }],
+  ['zip unzip sqlcmd bcp ipmitool mosquitto_pub mosquitto_sub', PASSWORD_CAPITAL_P],
+  ['ldapsearch ldapmodify ldapadd ldapdelete ldapwhoami ldappasswd', LDAP],
+  ['smbclient rpcclient', SMB],
+  ['snmpget snmpwalk snmpbulkwalk snmpset', SNMP],
+  ['sqlplus sqlldr expdp impdp', ORACLE],
+  ['openssl', { options: [{ match: /^-[kK]$/ }] }],
+  ['lftp', { options: [{ match: /^-u/, after: ',' }] }],
+  ['http https', { options: [{ match: /^-a|^--auth=?/, after: ':' }] }],
+  ['etcdctl', { options: [{ match: /^--user=?/, after: ':' }] }],
+  [
+    'curl',
+    {
+      options: [
+        { match: /^-[0-46aBfgGiIjJklLMnNOpqRsSvZ#]*[uU]|^--(?:proxy-)?user=?/, after: ':' },
+        { match: /^-[0-46aBfgGiIjJklLMnNOpqRsSvZ#]*b/, after: '=' },
+      ],
+    },
+  ],
+] as const)
+  for (const name of names.split(' ')) PROGRAMS.set(name, program);
+
+const LONGEST_NAME = 64;
+const LOOKS_LIKE_OPTION = /^--?[A-Za-z][A-Za-z-]*(?:=|$)/;
+const OPTION_NAME = /^--?[A-Za-z_][\w.-]{0,126}$/;
+/** `aws configure set aws_secret_access_key x`, `redis-cli CONFIG SET requirepass x`. */
+const SETS = new Set(['set', 'SET']);
+const SETTING = /^[\w./:-]{1,128}$/;
+const PORTS = /^\d+:\d/;
+
+/** Reads a command's words in order and tells for each which part of it is a secret. */
+export class CommandReader {
+  /** All that were named so far: `docker exec db mysql -px` is mysql's, and a mistake only hides too much. */
+  readonly #programs = new Set<Program>();
+  #previous = '';
+  /** What the next word is the value of. */
+  #awaiting: { readonly word?: string; readonly after?: string } | undefined;
+
+  /** Whether the next word is a secret, spaces and all. */
+  get awaitsValue(): boolean {
+    return this.#awaiting !== undefined;
+  }
+
+  /** Another command begins. */
+  next(): void {
+    this.#programs.clear();
+    this.#previous = '';
+    this.#awaiting = undefined;
+  }
+
+  read(word: string): Range | undefined {
+    const awaiting = this.#awaiting;
+    this.#awaiting = undefined;
+    // A switch that only sounds like a secret's name (`mongod --auth --port 1`) must not swallow the option after it.
+    if (awaiting && !LOOKS_LIKE_OPTION.test(word)) {
+      if (awaiting.word !== undefined && isHarmlessValue(awaiting.word, word)) return undefined;
+      return partAfter(word, 0, awaiting.after);
+    }
+    const isSetting = SETS.has(this.#previous);
+    this.#previous = word;
+    if (word.startsWith('-')) return this.#option(word);
+    if (isSetting) this.#await(word, SETTING);
+    const login = this.#programs.has(ORACLE) ? oracleLogin(word) : undefined;
+    const program = programOf(word);
+    if (program) this.#programs.add(program);
+    return login;
+  }
+
+  #option(word: string): Range | undefined {
+    for (const program of this.#programs) {
+      for (const option of program.options ?? []) {
+        const length = option.match.exec(word)?.[0].length;
+        if (length === undefined) continue;
+        if (length < word.length) {
+          if (option.attachedOnly && PORTS.test(word.slice(length, length + 8))) continue;
+          return partAfter(word, length, option.after);
+        }
+        if (option.attachedOnly) continue;
+        this.#awaiting = option.after === undefined ? {} : { after: option.after };
+        return undefined;
+      }
+    }
+    const asks = word === '--password' && [...this.#programs].some((program) => program.asks);
+    if (!asks) this.#await(word, OPTION_NAME);
+    return undefined;
+  }
+
+  #await(name: string, shape: RegExp): void {
+    const secret = shape.test(name) ? secretWord(name) : undefined;
+    if (secret !== undefined) this.#awaiting = { word: secret };
+  }
+}
+
+function programOf(word: string): Program | undefined {
+  const tail = word.slice(-LONGEST_NAME);
+  const name = tail.slice(tail.lastIndexOf('/') + 1);
+  return PROGRAMS.get(name.startsWith('mariadb-') ? 'mariadb' : name);
+}
+
+function partAfter(word: string, from: number, separator: string | undefined): Range | undefined {
+  if (separator === undefined) return { start: from, end: word.length };
+  const at = word.indexOf(separator, from);
+  return at === -1 ? undefined : { start: at + 1, end: word.length };
+}
+
+const ORACLE_LOGIN = /^[\w$#.-]{1,128}\/(?=[^/])/;
+
+function oracleLogin(word: string): Range | undefined {
+  const start = ORACLE_LOGIN.exec(word)?.[0].length;
+  if (start === undefined) return undefined;
+  const at = word.indexOf('@', start);
+  return { start, end: at === -1 ? word.length : at };
+}

@@ -1,0 +1,34 @@
+/** Half open, in UTF-16 code units. */
+export interface Range {
+  readonly start: number;
+  readonly end: number;
+}
+
+export const MASK = '***';
+
+/** Masks the ranges, which may overlap and come in any order. `count` leaves out what was masked before. */
+export function mask(text: string, ranges: readonly Range[]): { text: string; count: number } {
+  if (ranges.length === 0) return { text, count: 0 };
+  let result = '';
+  let done = 0;
+  let count = 0;
+  for (const { start, end } of merged(ranges)) {
+    result += text.slice(done, start) + MASK;
+    if (text.slice(start, end) !== MASK) count++;
+    done = end;
+  }
+  return { text: result + text.slice(done), count };
+}
+
+/** Neighbours become one: two masks side by side would look like a secret of six stars. */
+function merged(ranges: readonly Range[]): Range[] {
+  const result: Range[] = [];
+  for (const range of ranges.toSorted((a, b) => a.start - b.start || a.end - b.end)) {
+    if (range.end <= range.start) continue;
+    const last = result.at(-1);
+    if (last && range.start <= last.end)
+      result[result.length - 1] = { start: last.start, end: Math.max(last.end, range.end) };
+    else result.push(range);
+  }
+  return result;
+}

@@ -1,0 +1,91 @@
+import type { Range } from './range.ts';
+
+/**
+ * Secrets that are recognised by their own looks, wherever they stand: tokens of well-known services, private key
+ * blocks, credentials in URLs. Each function is given the place of an anchor (a literal that every such secret
+ * contains) and answers in time proportional to what it reads; what it reads is not read again.
+ */
+
+/** The literal that a token begins with -> the whole token. Sources: each service's own documentation. */
+const TOKENS: readonly RegExp[] = [
+  /(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])/y,
+  /gh[opusr]_[A-Za-z0-9]{20,255}/y,
+  /github_pat_[A-Za-z0-9_]{20,255}/y,
+  /xox[abeoprs]-[A-Za-z0-9-]{10,255}/y,
+  /(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{10,255}/y,
+  /sk-(?:ant|proj)-[\w-]{20,255}/y,
+  /AIza[\w-]{35}/y,
+  /gl(?:pat|rt|dt|cbt|ptt)-[\w-]{15,255}/y,
+  /npm_[A-Za-z0-9]{30,255}/y,
+  /hf_[A-Za-z0-9]{30,255}/y,
+  /hv[sb]\.[\w-]{20,255}/y,
+  /dop_v1_[a-f0-9]{64}/y,
+  /eyJ[\w-]{5,}\.[\w-]{5,}\.[\w-]*(?:\.[\w-]*)*/y,
+];
+
+export const TOKEN_ANCHORS =
+  'AKIA|ASIA|gh[opusr]_|github_pat_|xox[abeoprs]-|[sr]k_live_|sk_test_|sk-ant-|sk-proj-|AIza|gl(?:pat|rt|dt|cbt|ptt)-|npm_|hf_|hv[sb]\\.|dop_v1_|eyJ';
+
+export function tokenAt(text: string, at: number): Range | undefined {
+  if (at > 0 && /[\w-]/.test(text[at - 1]!)) return undefined;
+  for (const token of TOKENS) {
+    token.lastIndex = at;
+    if (token.test(text)) return { start: at, end: token.lastIndex };
+  }
+  return undefined;
+}
+
+const SLACK_HOOK = /(?:services|workflows|triggers)\/([\w/-]+)/y;
+
+/** `at`: the place of `hooks.slack.com/`. The path is the secret. */
+export function slackHookAt(text: string, at: number): Range | undefined {
+  SLACK_HOOK.lastIndex = at + 'hooks.slack.com/'.length;
+  const path = SLACK_HOOK.exec(text)?.[1];
+  return path ? { start: SLACK_HOOK.lastIndex - path.length, end: SLACK_HOOK.lastIndex } : undefined;
+}
+
+const KEY_BEGIN = /-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----/y;
+const KEY_END = '-----END';
+
+/** `at`: the place of `-----BEGIN`. A block without its end (the command line was cut) goes to the end of the text. */
+export function privateKeyAt(text: string, at: number): Range | undefined {
+  KEY_BEGIN.lastIndex = at;
+  if (!KEY_BEGIN.test(text)) return undefined;
+  const end = text.indexOf(KEY_END, KEY_BEGIN.lastIndex);
+  if (end === -1) return { start: at, end: text.length };
+  const dashes = text.slice(end + KEY_END.length, end + KEY_END.length + 64).indexOf('-----');
+  return { start: at, end: end + KEY_END.length + (dashes === -1 ? 0 : dashes + 5) };
+}
+
+const AUTHORITY = /[^/?#\s"'`<>]*/y;
+/** RFC 3986 wants `/ ? #` in a password percent-encoded; people forget it. */
+const LOOSE_USER_INFO = /[^\s"'`<>@]{0,256}@/y;
+const LONG_USER = /^(?=[^\d]*\d)[\w-]{24,}$/;
+
+/** `at`: the place of `://`. The password is the secret; a user alone is one if it looks like a token. */
+export function urlPasswordAt(text: string, at: number): Range | undefined {
+  const start = at + 3;
+  AUTHORITY.lastIndex = start;
+  const authority = AUTHORITY.exec(text)![0];
+  let end = start + authority.lastIndexOf('@');
+  const colon = authority.indexOf(':');
+  if (end < start) {
+    if (colon === -1 || /^\d*$/.test(authority.slice(colon + 1))) return undefined;
+    LOOSE_USER_INFO.lastIndex = start;
+    if (!LOOSE_USER_INFO.test(text)) return undefined;
+    end = LOOSE_USER_INFO.lastIndex - 1;
+  }
+  if (colon !== -1 && start + colon < end) return { start: start + colon + 1, end };
+  return LONG_USER.test(text.slice(start, end)) ? { start, end } : undefined;
+}
+
+const ORACLE_THIN = /:thin:[^/\s@:]{1,128}\/([^\s@]{1,256})@/iy;
+
+/** `at`: the place of `:thin:` in `jdbc:oracle:thin:user/password@host`. */
+export function oraclePasswordAt(text: string, at: number): Range | undefined {
+  ORACLE_THIN.lastIndex = at;
+  const password = ORACLE_THIN.exec(text)?.[1];
+  if (password === undefined) return undefined;
+  const end = ORACLE_THIN.lastIndex - 1;
+  return { start: end - password.length, end };
+}

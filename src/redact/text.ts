@@ -1,0 +1,222 @@
+import { CommandReader } from './command.ts';
+import { isHarmlessValue, secretWord } from './names.ts';
+import type { Range } from './range.ts';
+import {
+  oraclePasswordAt,
+  privateKeyAt,
+  slackHookAt,
+  TOKEN_ANCHORS,
+  tokenAt,
+  urlPasswordAt,
+} from './shape.ts';
+import { headerValueEnd, isQuote, listEnd, quotedEnd, unquoted, valueEnd } from './value.ts';
+
+/**
+ * Every secret that is not recognised by its program alone contains one of these literals. A text without any of
+ * them costs this one search. No quantifiers: the search is linear whatever the text.
+ */
+const NAMES = 'pass|pw|pswd|secret|token|key|cred|auth|sig|cookie|jwt|bearer|sess';
+const PLACES = '://|-----BEGIN|hooks\\.slack\\.com/|:thin:';
+const PROGRAMS =
+  'mysql|maria|psql|redis-|valkey-|curl|ldap|mongo|mosquitto|sqlcmd|sqlplus|sqlldr|smbcl|rpccl|snmp|lftp|cqlsh|ipmit|etcdctl|openssl|login|zip|7z|bcp|http|expdp|impdp';
+const ANCHORS = `(${NAMES})|(${PLACES})|(${TOKEN_ANCHORS})|(${PROGRAMS})`;
+
+const SUSPICIOUS = new RegExp(ANCHORS, 'i');
+
+export function isSuspicious(text: string): boolean {
+  return SUSPICIOUS.test(text);
+}
+
+/** Secrets in a text of any kind: a line of a script, a configuration, a log. */
+export function secretsInText(text: string): Range[] {
+  return isSuspicious(text) ? [...secretsByShape(text, false), ...secretsOfCommands(text)] : [];
+}
+
+/** Secrets within one argument. `NAME=value` has all the rest as its value; an argument with spaces may be a script. */
+export function secretsInArgument(argument: string, isScript: boolean): Range[] {
+  if (!isSuspicious(argument)) return [];
+  const ranges = secretsByShape(argument, !isScript);
+  return /\s/.test(argument) ? [...ranges, ...secretsOfCommands(argument)] : ranges;
+}
+
+function secretsByShape(text: string, isArgument: boolean): Range[] {
+  const ranges: Range[] = [];
+  const anchors = new RegExp(ANCHORS, 'gi');
+  let floor = 0;
+  for (let anchor = anchors.exec(text); anchor !== null; anchor = anchors.exec(text)) {
+    if (anchor[1] !== undefined) {
+      const start = nameStart(text, anchor.index, floor);
+      const end = nameEnd(text, anchors.lastIndex);
+      const found = start < floor ? undefined : valueOfName(text, start, end, isArgument);
+      if (found) ranges.push(found);
+      floor = found?.end ?? end;
+    } else {
+      const found = shapeAt(text, anchor);
+      if (!found) continue;
+      ranges.push(found);
+      floor = found.end;
+    }
+    anchors.lastIndex = floor;
+  }
+  return ranges;
+}
+
+function shapeAt(text: string, { index, 0: literal, 3: token }: RegExpExecArray): Range | undefined {
+  if (token !== undefined) return tokenAt(text, index);
+  if (literal === '://') return urlPasswordAt(text, index);
+  if (literal.startsWith('-')) return privateKeyAt(text, index);
+  if (literal.startsWith('hooks')) return slackHookAt(text, index);
+  return literal.startsWith(':') ? oraclePasswordAt(text, index) : undefined;
+}
+
+const NAME_CHARACTER = /[\w.-]/;
+
+function nameStart(text: string, at: number, floor: number): number {
+  let start = at;
+  while (start > floor && NAME_CHARACTER.test(text[start - 1]!)) start--;
+  return start;
+}
+
+function nameEnd(text: string, from: number): number {
+  let end = from;
+  while (end < text.length && NAME_CHARACTER.test(text[end]!)) end++;
+  return end;
+}
+
+const HEADER = /^(?:(?:proxy-)?authorization|(?:set-)?cookie)$/i;
+const SCHEME = /^(?:bearer|basic|token|digest|negotiate|apikey|aws4-hmac-sha256)[ \t]+(?=\S)/i;
+/** `--from-literal=` of `--from-literal=password=v`. */
+const OPTION_BEFORE = /^--?[\w-]{1,64}=$/;
+const BEARER = /[ \t]+([\w.~+/=-]{6,})/y;
+
+/** The secret that belongs to the name at `start`..`end`, if it is the name of one and a value follows. */
+function valueOfName(text: string, start: number, end: number, isArgument: boolean): Range | undefined {
+  const name = text.slice(start, end);
+  if (/^bearer$/i.test(name)) {
+    BEARER.lastIndex = end;
+    const token = BEARER.exec(text)?.[1];
+    if (token !== undefined) return { start: BEARER.lastIndex - token.length, end: BEARER.lastIndex };
+  }
+  const word = secretWord(name);
+  if (word === undefined) return undefined;
+  let from = afterSeparator(text, start, end, word);
+  if (from === undefined) return undefined;
+  if (text[end] === '"' || text[end] === '\\') {
+    // JSON: an object has keys of its own, a list is a value.
+    if (text[from] === '{') return undefined;
+    if (text[from] === '[') return { start: from + 1, end: listEnd(text, from + 1) };
+  }
+
+  const isHeader = HEADER.test(name);
+  const isWhole =
+    isArgument &&
+    (start === 0
+      ? name.startsWith('-') || isHeader || !goesOn(text, from)
+      : OPTION_BEFORE.test(text.slice(0, Math.min(start, 70))) && !goesOn(text, from));
+  const to = isWhole ? text.length : isHeader ? headerValueEnd(text, start, from) : valueEnd(text, from);
+  let value = unquoted(text, { start: from, end: to });
+  if (isHeader || word === 'authorization') {
+    from = value.start + (SCHEME.exec(text.slice(value.start, value.start + 32))?.[0].length ?? 0);
+    value = { start: from, end: value.end };
+  }
+  if (value.end <= value.start) return undefined;
+  // Longer than any harmless value: not worth a copy.
+  if (value.end - value.start <= 256 && isHarmlessValue(word, text.slice(value.start, value.end)))
+    return undefined;
+  return value;
+}
+
+/** Where the value begins: after `=`, `:` or `=>` (or `,` between quotations) and blanks; undefined when no value follows. */
+function afterSeparator(text: string, start: number, end: number, word: string): number | undefined {
+  let at = end;
+  const quote = text[start - 1];
+  const isQuoted = quote === '"' || quote === "'";
+  if (isQuoted && text[at] === '\\' && text[at + 1] === quote) at += 2;
+  else if (isQuoted && text[at] === quote) at++;
+  // `env["TOKEN"] = "x"`
+  if (at > end && text[at] === ']') at++;
+  const afterName = at;
+  at = skipBlanks(text, at);
+  const separator = text[at];
+  if (separator === ',' && afterName > end) {
+    // `setenv("TOKEN", "x")`, `["app","--password","x"]`
+    const value = skipBlanks(text, at + 1);
+    return isQuote(text, value) ? value : undefined;
+  }
+  if (separator !== '=' && separator !== ':') return undefined;
+  const hasBlankBefore = at > end && at > afterName;
+  at++;
+  if (separator === '=' && text[at] === '>') at++;
+  const value = skipBlanks(text, at);
+  if (separator === '=') {
+    // `PASSWORD= command`: empty. `password = value`: not.
+    return value > at && !hasBlankBefore && text[at - 1] === '=' && !isQuoted ? undefined : value;
+  }
+  // `secret://x`, `Token::next`, `registry/auth:1.2`, `auth:1.2` are no key and value.
+  if (text[at] === ':' || text.startsWith('//', at) || text[start - 1] === '/') return undefined;
+  return word === 'auth' && value === at && !isQuoted ? undefined : value;
+}
+
+function skipBlanks(text: string, from: number): number {
+  let at = from;
+  while (text[at] === ' ' || text[at] === '\t') at++;
+  return at;
+}
+
+const NEXT_KEY = /[\s&;,]["']?[\w.-]+["']?\s*[=:]/g;
+
+/** Whether more keys follow (`password=x host=y`), so that the value is not all the rest. */
+function goesOn(text: string, from: number): boolean {
+  NEXT_KEY.lastIndex = from;
+  return NEXT_KEY.test(text);
+}
+
+const WORD_BREAK = /[\s;|&()<>`"']/;
+const COMMAND_END = /[;\n]|(?<=\s)(?:&&|\|\|?)(?=\s)/y;
+
+/**
+ * Secrets that belong to an option or to a program (`--password x`, `mysql -px`), in a text that may be a shell script.
+ * Quotes only matter where a value stands, so that a script quoted within a script is read, too.
+ */
+function secretsOfCommands(text: string): Range[] {
+  const ranges: Range[] = [];
+  const reader = new CommandReader();
+  let quote = '';
+  let at = 0;
+  while (at < text.length) {
+    const character = text[at]!;
+    if (WORD_BREAK.test(character) && !(reader.awaitsValue && isQuote(text, at))) {
+      if (character === '"' || character === "'")
+        quote = quote === character ? '' : quote === '' ? character : quote;
+      COMMAND_END.lastIndex = at;
+      if (quote === '' && COMMAND_END.test(text)) reader.next();
+      at++;
+      continue;
+    }
+    const end = wordEnd(text, at, reader.awaitsValue);
+    const word = unquoted(text, { start: at, end });
+    const found = reader.read(text.slice(word.start, word.end));
+    if (found) {
+      const range = { start: word.start + found.start, end: word.start + found.end };
+      ranges.push(found.end === word.end - word.start ? unquoted(text, range) : range);
+    }
+    at = end;
+  }
+  return ranges;
+}
+
+/** A word that is a value or an option goes on in quotes (`-p'a b'`); any other ends at them. */
+function wordEnd(text: string, from: number, isValue: boolean): number {
+  let end = from;
+  const takesQuotes = isValue || text[from] === '-';
+  while (end < text.length) {
+    if (takesQuotes && isQuote(text, end)) {
+      const opens = end === from || !/[\s;|&)\]},"']|^$/.test(text[end + 1] ?? '');
+      if (!opens) return end;
+      end = quotedEnd(text, end);
+    } else if (text[end] === '\\' && end + 1 < text.length && !isQuote(text, end)) end += 2;
+    else if (WORD_BREAK.test(text[end]!)) return end;
+    else end++;
+  }
+  return end;
+}

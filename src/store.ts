@@ -1,0 +1,325 @@
+import { accessSync, constants } from 'node:fs';
+import path from 'node:path';
+import type { Incident } from './incident.ts';
+import type { Delivery, Recurrence } from './sink.ts';
+import { Ledger, type Position, type QueueState, type Settlement } from './store/ledger.ts';
+import { lockStateDir, StateLockedError } from './store/lock.ts';
+import { makeFolderPrivately } from './store/private-file.ts';
+import { DISK_LIMITS, MEMORY_LIMITS, Retention, type RetentionLimits } from './store/retention.ts';
+import { NewerSchemaError } from './store/schema.ts';
+import { setAside } from './store/set-aside.ts';
+import { transfer } from './store/transfer.ts';
+import { WalSync } from './store/wal-sync.ts';
+
+export type { Position, QueueState, Settlement } from './store/ledger.ts';
+export { StateLockedError } from './store/lock.ts';
+
+export const DATABASE_FILE = 'oom-witness.db';
+
+/** What happens to the store and is worth a log line and a metric. */
+export interface StoreObserver {
+  /** The database could not be used and is now at `file`; a new one took its place with what could be read of the old queues. */
+  setAside(file: string, reason: string): void;
+  /** From now on the history and the queues are in memory only: they are bounded more tightly and end with the process. */
+  memoryOnly(reason: string): void;
+  /** The disk works again and has everything. */
+  backOnDisk(): void;
+  /** Deliveries that were given up. */
+  dropped(sink: string, count: number, reason: string): void;
+  /** A power cut now could take the newest incidents. */
+  notSynced(reason: string): void;
+}
+
+export interface StoreOptions {
+  /** Undefined: in memory, by intention. */
+  readonly stateDir: string | undefined;
+  /** The names of the configured sinks. Each one has a queue that begins when it is first configured. */
+  readonly sinks: readonly string[];
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  readonly observer: StoreObserver;
+  readonly limits?: Partial<RetentionLimits>;
+}
+
+export interface PendingDelivery {
+  readonly delivery: Delivery;
+  readonly attempts: number;
+  /** Milliseconds since the epoch until which it was put off; 0 if it never was. */
+  readonly nextAt: number;
+}
+
+/** After the disk failed it is tried again at the first change that comes this much later. */
+const DISK_RETRY_MS = 60_000;
+
+/** SQLITE_ERROR (a table is missing: not our database), SQLITE_CORRUPT, SQLITE_FORMAT, SQLITE_NOTADB; https://sqlite.org/rescode.html */
+const DAMAGE: ReadonlySet<number> = new Set([1, 11, 24, 26]);
+
+/**
+ * Incidents, what is still to be delivered to whom, and the watcher's position.
+ *
+ * What `commit` has returned for survives `kill -9`; a power cut takes at most the last few milliseconds (see `schema.ts`).
+ * No method fails because of the disk: a damaged database is set aside, and while the disk is full, read-only or broken
+ * everything goes on in memory and is brought back to the disk later. Synchronous, for the main thread: a call takes
+ * well under a millisecond, a batch of 1,000 some ten.
+ */
+export class Store {
+  readonly #options: StoreOptions;
+  readonly #path: string | undefined;
+  #ledger: Ledger;
+  #retention: Retention;
+  #lock: { release(): void } | undefined;
+  #sync: WalSync | undefined;
+  #diskTriedAt = 0;
+  #closed = false;
+
+  /** @throws StateLockedError when another agent uses the folder; nothing else */
+  static open(options: StoreOptions): Store {
+    return new Store(options);
+  }
+
+  private constructor(options: StoreOptions) {
+    this.#options = options;
+    this.#path = options.stateDir && path.join(options.stateDir, DATABASE_FILE);
+    this.#ledger = new Ledger(':memory:', options.sinks, options.now());
+    this.#retention = this.#retentionWithin(MEMORY_LIMITS);
+    if (this.#path === undefined) return;
+    try {
+      this.#moveToDisk(this.#path);
+      this.#change((ledger) => this.#retention.enforce(ledger, options.now()));
+    } catch (error) {
+      this.#releaseLock();
+      if (error instanceof StateLockedError) throw error;
+      options.observer.memoryOnly(reasonOf(error));
+    }
+  }
+
+  /** False while the disk cannot be used. */
+  get persistent(): boolean {
+    return this.#sync !== undefined;
+  }
+
+  /**
+   * Stores, in one transaction, the incidents, a delivery of each for every sink, and the position up to which the kernel's log is
+   * done with. Only then may the watcher forget them.
+   *
+   * @param heldUntil milliseconds since the epoch until which the deliveries wait for `complete`; after a crash they go out then
+   * @returns those that were not known yet
+   */
+  commit(incidents: readonly Incident[], position: Position | undefined, heldUntil = 0): readonly Incident[] {
+    const now = this.#options.now();
+    const fresh = this.#change((ledger) => {
+      const stored = ledger.commit(incidents, position, now, heldUntil);
+      if (stored.length > 0) this.#retention.enforce(ledger, now);
+      return stored;
+    });
+    if (fresh.length > 0) this.#sync?.request();
+    return fresh;
+  }
+
+  /** Replaces what is stored of an incident, now that more is known of it, and lets its deliveries go. */
+  complete(incident: Incident): void {
+    this.#change((ledger) => ledger.complete(incident));
+  }
+
+  position(): Position | undefined {
+    return this.#run((ledger) => ledger.position());
+  }
+
+  savePosition(position: Position): void {
+    this.#change((ledger) => ledger.savePosition(position));
+  }
+
+  /** What is due for the sink, in order of arrival: at most `limit`, fewer where they are large. */
+  pending(sink: string, limit: number): readonly PendingDelivery[] {
+    return this.#run((ledger) => ledger.pending(sink, limit, this.#options.now())).map(
+      ({ incident, attempts, nextAt }) => ({ delivery: this.#delivery(incident), attempts, nextAt }),
+    );
+  }
+
+  /** The recurrence is looked up by those who read it: machines don't, and in a storm it is the dearest part. */
+  #delivery(incident: Incident): Delivery {
+    const recurrence = () => this.recurrence(incident);
+    let known: Recurrence | undefined;
+    return {
+      incident,
+      get recurrence() {
+        known ??= recurrence();
+        return known;
+      },
+    };
+  }
+
+  /** When the sink's next delivery is due, milliseconds since the epoch (0: now); undefined when nothing is pending. */
+  nextDue(sink: string): number | undefined {
+    return this.#run((ledger) => ledger.nextDue(sink));
+  }
+
+  settle(sink: string, settlements: readonly Settlement[]): void {
+    this.#change((ledger) => ledger.settle(sink, settlements));
+  }
+
+  /** Makes deliveries that were put off due at once. */
+  release(sink: string, ids: readonly string[]): void {
+    this.#change((ledger) => ledger.release(sink, ids));
+  }
+
+  /** Makes all deliveries due that are held for `complete`. */
+  releaseHeld(sink: string): void {
+    this.#change((ledger) => ledger.releaseUntried(sink));
+  }
+
+  queue(sink: string): QueueState {
+    return this.#run((ledger) => ledger.queue(sink));
+  }
+
+  /** Earlier kills of the same workload in the 24 hours before this one. The same answer whenever it is asked. */
+  recurrence(incident: Incident): Recurrence {
+    return this.#run((ledger) => ledger.recurrence(incident, this.#options.now()));
+  }
+
+  /** The newest first. `before`: the id of an incident; only those that arrived before it (none if it is unknown). */
+  recent(limit: number, before?: string): readonly Incident[] {
+    return this.#run((ledger) => ledger.recent(limit, before));
+  }
+
+  get(id: string): Incident | undefined {
+    return this.#run((ledger) => ledger.get(id));
+  }
+
+  get count(): number {
+    return this.#ledger.count;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#sync?.close();
+    this.#sync = undefined;
+    closeQuietly(this.#ledger);
+    this.#releaseLock();
+  }
+
+  #change<T>(operation: (ledger: Ledger) => T): T {
+    this.#returnToDisk();
+    return this.#run(operation);
+  }
+
+  #run<T>(operation: (ledger: Ledger) => T): T {
+    try {
+      return operation(this.#ledger);
+    } catch (error) {
+      if (!this.persistent || !isDiskTrouble(error)) throw error;
+      this.#leaveDisk(error);
+      return operation(this.#ledger);
+    }
+  }
+
+  #leaveDisk(cause: unknown): void {
+    const { sinks, now, observer } = this.#options;
+    const memory = new Ledger(':memory:', sinks, now());
+    try {
+      transfer(this.#ledger, memory, { newestPending: MEMORY_LIMITS.incidents });
+    } catch (error) {
+      // Not even a query can be prepared: nothing of it can be read.
+      if (sqliteCode(error) === undefined) throw error;
+    }
+    this.#sync?.close();
+    this.#sync = undefined;
+    closeQuietly(this.#ledger);
+    this.#ledger = memory;
+    this.#retention = this.#retentionWithin(MEMORY_LIMITS);
+    this.#diskTriedAt = now();
+    if (this.#path === undefined) return;
+    try {
+      if (!isDamage(cause)) throw cause;
+      observer.setAside(setAside(this.#path, now()), reasonOf(cause));
+      this.#moveToDisk(this.#path);
+    } catch (error) {
+      observer.memoryOnly(reasonOf(error));
+    }
+  }
+
+  #returnToDisk(): void {
+    const { now, observer } = this.#options;
+    if (this.#path === undefined || this.persistent || now() - this.#diskTriedAt < DISK_RETRY_MS) return;
+    this.#diskTriedAt = now();
+    try {
+      this.#moveToDisk(this.#path);
+      observer.backOnDisk();
+    } catch {
+      // Said when it began; it is tried again.
+    }
+  }
+
+  /** From memory to the disk, with everything. */
+  #moveToDisk(file: string): void {
+    const { now, observer } = this.#options;
+    this.#diskTriedAt = now();
+    const directory = path.dirname(file);
+    makeFolderPrivately(directory);
+    accessSync(directory, constants.W_OK | constants.X_OK);
+    this.#lock ??= lockStateDir(directory);
+    const disk = this.#openOrReplace(file);
+    try {
+      transfer(this.#ledger, disk, 'all');
+    } catch (error) {
+      closeQuietly(disk);
+      throw error;
+    }
+    closeQuietly(this.#ledger);
+    this.#ledger = disk;
+    this.#retention = this.#retentionWithin(DISK_LIMITS);
+    this.#sync = new WalSync(file, (reason) => observer.notSynced(reason));
+  }
+
+  #openOrReplace(file: string): Ledger {
+    const { sinks, now, observer } = this.#options;
+    try {
+      return new Ledger(file, sinks, now());
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      observer.setAside(setAside(file, now()), reasonOf(error));
+      return new Ledger(file, sinks, now());
+    }
+  }
+
+  #retentionWithin(limits: RetentionLimits): Retention {
+    const { observer } = this.#options;
+    return new Retention({ ...limits, ...this.#options.limits }, (sink, count, reason) =>
+      observer.dropped(sink, count, reason),
+    );
+  }
+
+  #releaseLock(): void {
+    this.#lock?.release();
+    this.#lock = undefined;
+  }
+}
+
+function sqliteCode(error: unknown): number | undefined {
+  const { code, errcode } = error as { code?: string; errcode?: number };
+  return code === 'ERR_SQLITE_ERROR' && errcode !== undefined ? errcode & 0xff : undefined;
+}
+
+function isDiskTrouble(error: unknown): boolean {
+  return sqliteCode(error) !== undefined || isDamage(error);
+}
+
+/** Waiting does not help: the content is wrong. (A SyntaxError is an incident that is no JSON any more.) */
+function isDamage(error: unknown): boolean {
+  if (error instanceof SyntaxError || error instanceof NewerSchemaError) return true;
+  return DAMAGE.has(sqliteCode(error) ?? 0);
+}
+
+/** Closing a database on a broken disk may fail in its last checkpoint; what it holds is let go of all the same. */
+function closeQuietly(ledger: Ledger): void {
+  try {
+    ledger.close();
+  } catch (error) {
+    if (sqliteCode(error) === undefined) throw error;
+  }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,90 @@
+import type { Ledger } from './ledger.ts';
+
+/** What the store keeps. An incident that a sink still waits for goes only when `pending` or `bytes` is exceeded. */
+export interface RetentionLimits {
+  readonly incidents: number;
+  readonly ageMs: number;
+  /** Per sink; beyond it the oldest deliveries are given up. */
+  readonly pending: number;
+  readonly bytes: number;
+}
+
+const DAY_MS = 86_400_000;
+
+export const DISK_LIMITS: RetentionLimits = Object.freeze({
+  incidents: 10_000,
+  ageMs: 30 * DAY_MS,
+  pending: 100_000,
+  bytes: 512 * 1024 ** 2,
+});
+
+/** Where the disk cannot be used: memory is scarce on a machine that has OOM kills. */
+export const MEMORY_LIMITS: RetentionLimits = Object.freeze({
+  incidents: 1000,
+  ageMs: 30 * DAY_MS,
+  pending: 2000,
+  bytes: 16 * 1024 ** 2,
+});
+
+/** How long a sink may be out of the configuration before what it still had to get is given up: a mistyped restart is mended by then. */
+const REMOVED_SINK_MS = DAY_MS;
+
+const ALWAYS = Number.MAX_SAFE_INTEGER;
+const CHUNK = 100;
+
+export type Dropped = (sink: string, count: number, reason: string) => void;
+
+/** Keeps one ledger within its limits. */
+export class Retention {
+  readonly #limits: RetentionLimits;
+  readonly #dropped: Dropped;
+  #nextSearchAt = 0;
+
+  constructor(limits: RetentionLimits, dropped: Dropped) {
+    this.#limits = limits;
+    this.#dropped = dropped;
+  }
+
+  enforce(ledger: Ledger, now: number): void {
+    for (const { name, dropped } of ledger.forgetSinks(now - REMOVED_SINK_MS))
+      if (dropped > 0) this.#dropped(name, dropped, 'the sink is no longer configured');
+    this.#boundQueues(ledger);
+    ledger.deleteSettled(now - this.#limits.ageMs, ALWAYS);
+    this.#boundCount(ledger);
+    this.#boundBytes(ledger);
+  }
+
+  #boundQueues(ledger: Ledger): void {
+    const limit = this.#limits.pending;
+    if (ledger.count <= limit) return;
+    for (const sink of ledger.sinks) {
+      const excess = ledger.queue(sink).depth - limit;
+      if (excess > 0) this.#dropped(sink, ledger.dropOldest(sink, excess), `more than ${limit} were waiting`);
+    }
+  }
+
+  /** While a sink is down the oldest cannot go, and looking for others at every commit would read the whole table. */
+  #boundCount(ledger: Ledger): void {
+    const excess = ledger.count - this.#limits.incidents;
+    if (excess <= 0 || ledger.count < this.#nextSearchAt) return;
+    const deleted = ledger.deleteSettled(ALWAYS, excess);
+    this.#nextSearchAt = deleted < excess ? ledger.count + CHUNK : 0;
+  }
+
+  /** In small steps: the newest must not go with the oldest. */
+  #boundBytes(ledger: Ledger): void {
+    while (ledger.bytes() > this.#limits.bytes) {
+      if (ledger.deleteSettled(ALWAYS, step(ledger.count)) > 0) continue;
+      const [deepest] = ledger.sinks
+        .map((name) => ({ name, depth: ledger.queue(name).depth }))
+        .sort((a, b) => b.depth - a.depth);
+      if (deepest === undefined || deepest.depth === 0) return;
+      const dropped = ledger.dropOldest(deepest.name, step(deepest.depth));
+      this.#dropped(deepest.name, dropped, `the store is larger than ${this.#limits.bytes} bytes`);
+    }
+  }
+}
+
+function step(count: number): number {
+  return Math.min(CHUNK, Math.ceil(count / 10));
+}

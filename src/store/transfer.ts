@@ -1,0 +1,60 @@
+import type { StatementSync } from 'node:sqlite';
+import type { Incident } from '../incident.ts';
+import type { Ledger } from './ledger.ts';
+import { transaction } from './schema.ts';
+
+type Row = Record<string, unknown>;
+
+/**
+ * Brings the incidents of `from` into `to` with their deliveries, which replace those that `to` has of them, and the
+ * position. A `from` that is damaged gives what can still be read of it, so every row is read on its own.
+ *
+ * @param which all of them, or of those that are still to be delivered the newest so many
+ */
+export function transfer(from: Ledger, to: Ledger, which: 'all' | { readonly newestPending: number }): void {
+  const numbers = readable(
+    from.database.prepare(
+      which === 'all'
+        ? 'SELECT n FROM incident ORDER BY n'
+        : `SELECT DISTINCT incident AS n FROM delivery ORDER BY n DESC LIMIT ${which.newestPending}`,
+    ),
+  ).map((row) => Number(row.n));
+  const incidentOf = from.database.prepare('SELECT json, stored_at FROM incident WHERE n = ?');
+  const deliveriesOf = from.database.prepare(
+    `SELECT name, attempts, next_at, error FROM delivery JOIN sink ON number = sink
+     WHERE sink IN (SELECT number FROM sink) AND incident = ?`,
+  );
+  const configured = new Set(to.sinks);
+
+  transaction(to.database, () => {
+    for (const n of numbers.sort((a, b) => a - b)) {
+      const [row] = readable(incidentOf, n);
+      const incident = row && parsed(String(row.json));
+      if (incident === undefined) continue;
+      if (!to.insert(incident, Number(row?.stored_at))) to.dequeue(incident.id);
+      for (const { name, attempts, next_at: nextAt, error } of readable(deliveriesOf, n))
+        if (configured.has(String(name)))
+          to.enqueue(String(name), incident.id, Number(attempts), Number(nextAt), error as string | null);
+    }
+    for (const row of readable(from.database.prepare('SELECT boot_id, sequence FROM position')))
+      to.savePosition({ bootId: String(row.boot_id), sequence: Number(row.sequence) });
+  });
+}
+
+function readable(statement: StatementSync, ...values: number[]): Row[] {
+  const rows: Row[] = [];
+  try {
+    for (const row of statement.iterate(...values)) rows.push(row);
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'ERR_SQLITE_ERROR') throw error;
+  }
+  return rows;
+}
+
+function parsed(json: string): Incident | undefined {
+  try {
+    return JSON.parse(json) as Incident;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,42 @@
+import { readFileSync } from 'node:fs';
+import { addAbortSignal } from 'node:stream';
+import { connect, createSecureContext, type SecureContext } from 'node:tls';
+import { type Framing, StreamTransport } from './stream.ts';
+import type { Server, Transport } from './transport.ts';
+
+/** Paths of PEM files. */
+export interface TlsFiles {
+  /** Instead of the authorities that Node.js brings along. */
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+}
+
+/**
+ * RFC 5425. Delivered means: the server has accepted our certificate and read it all (see `untilRead`). The files are
+ * read for each connection, so that renewed certificates are used without a restart.
+ *
+ * @param serverName the name that the server's certificate must have, where it is not `host`
+ */
+export function tls(
+  { host, port }: Server,
+  files: TlsFiles,
+  serverName: string | undefined,
+  framing: Framing,
+): Transport {
+  return new StreamTransport(
+    (signal) => {
+      const secureContext = tlsContext(files);
+      const socket = connect({ host, port, secureContext, servername: serverName, minVersion: 'TLSv1.2' });
+      return addAbortSignal(signal, socket);
+    },
+    'secureConnect',
+    framing,
+  );
+}
+
+/** @throws when a file cannot be read or is not what it should be */
+export function tlsContext({ ca, cert, key }: TlsFiles): SecureContext {
+  const read = (path: string | undefined) => (path === undefined ? undefined : readFileSync(path));
+  return createSecureContext({ ca: read(ca), cert: read(cert), key: read(key) });
+}

@@ -1,0 +1,154 @@
+/** The agent as its users start it: a process of its own, with its own state, told what it prints. */
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import type { TestContext } from 'node:test';
+import type { Incident } from '../src/incident.ts';
+import { ended } from './kills/kills.ts';
+import { assertValidIncident } from './validate-incident.ts';
+
+const MAIN = path.join(import.meta.dirname, '../src/main.ts');
+const PATIENCE_MS = 30_000;
+
+export interface AgentOptions {
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** Shared by several runs; default: a fresh one. */
+  readonly stateDir?: string;
+  /** Put before the command line, e.g. `unshare -n`. */
+  readonly wrapper?: readonly string[];
+  readonly nodeOptions?: readonly string[];
+  /** Another Node.js than the one that runs the tests. */
+  readonly node?: string;
+}
+
+export function freshStateDir(t: TestContext): string {
+  const folder = mkdtempSync(path.join(tmpdir(), 'oom-witness-state-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+export class AgentProcess {
+  readonly incidents: Incident[] = [];
+  readonly log: Record<string, unknown>[] = [];
+  /** What it wrote to stderr and is no JSON. */
+  readonly stderr: string[] = [];
+  readonly #child: ChildProcessByStdio<null, Readable, Readable>;
+  readonly #closed: Promise<unknown>;
+  #changed: () => void = () => {};
+
+  private constructor(child: ChildProcessByStdio<null, Readable, Readable>) {
+    this.#child = child;
+    const out = createInterface({ input: child.stdout });
+    out.on('line', (line) => {
+      // A kill -9 may tear the last line.
+      if (!line.endsWith('}')) return;
+      const incident = JSON.parse(line);
+      assertValidIncident(incident);
+      this.incidents.push(incident);
+      this.#changed();
+    });
+    const err = createInterface({ input: child.stderr });
+    err.on('line', (line) => {
+      if (line.startsWith('{')) this.log.push(JSON.parse(line));
+      else this.stderr.push(line);
+      this.#changed();
+    });
+    this.#closed = Promise.all([
+      new Promise((resolve) => out.once('close', resolve)),
+      new Promise((resolve) => err.once('close', resolve)),
+      ended(child),
+    ]);
+    void this.#closed.then(() => this.#changed());
+  }
+
+  /** Starts it and waits until it is armed. */
+  static async start(t: TestContext, options: AgentOptions = {}): Promise<AgentProcess> {
+    const agent = AgentProcess.launch(t, options);
+    await agent.until(() => agent.armed, 'armed');
+    return agent;
+  }
+
+  static launch(t: TestContext, options: AgentOptions = {}): AgentProcess {
+    const stateDir = options.stateDir ?? freshStateDir(t);
+    const [command, ...args] = [
+      ...(options.wrapper ?? []),
+      options.node ?? process.execPath,
+      '--disable-warning=ExperimentalWarning',
+      ...(options.nodeOptions ?? []),
+      MAIN,
+      '--stdout',
+      'json',
+      '--listen',
+      'off',
+      '--state-dir',
+      stateDir,
+      ...(options.args ?? []),
+    ];
+    const child = spawn(command as string, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { PATH: process.env.PATH, ...options.env },
+    });
+    const agent = new AgentProcess(child);
+    t.after(() => agent.kill9());
+    return agent;
+  }
+
+  get armed(): boolean {
+    return this.log.some((line) => line.msg === 'armed');
+  }
+
+  get pid(): number {
+    return this.#child.pid as number;
+  }
+
+  /** Incidents with a victim among these processes: other kills of the machine are none of a test's business. */
+  of(pids: Iterable<number>): Incident[] {
+    const wanted = new Set(pids);
+    return this.incidents.filter((incident) =>
+      incident.victims.some(({ process }) => wanted.has(process.pid)),
+    );
+  }
+
+  /** Waits for something that shows in what the agent prints. */
+  async until(condition: () => boolean, what: string): Promise<void> {
+    const deadline = setTimeout(() => this.#changed(), PATIENCE_MS);
+    const end = Date.now() + PATIENCE_MS;
+    try {
+      while (!condition()) {
+        if (this.#child.exitCode !== null || Date.now() >= end)
+          throw new Error(
+            `the agent (exit code ${this.#child.exitCode}) is not ${what}:\n${this.stderr.join('\n')}\n${this.log.map((line) => JSON.stringify(line)).join('\n')}`,
+          );
+        await new Promise<void>((resolve) => {
+          this.#changed = resolve;
+        });
+      }
+    } finally {
+      clearTimeout(deadline);
+    }
+  }
+
+  /** @returns the exit code */
+  async terminate(): Promise<number | null> {
+    this.#child.kill('SIGTERM');
+    return this.exited();
+  }
+
+  async exited(): Promise<number | null> {
+    await this.#closed;
+    return this.#child.exitCode;
+  }
+
+  async kill9(): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.#closed;
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+}

@@ -1,0 +1,244 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { describe, test } from 'node:test';
+import { type AnalyzeOptions, analyze, type LogSummary } from '../../src/analyze/analyze.ts';
+import type { Incident } from '../../src/incident.ts';
+import { comm, fixture, fixtures, records } from '../kmsg-fixture.ts';
+import { assertValidIncident } from '../validate-incident.ts';
+import { BOOT, RENDERINGS } from './rendering.ts';
+
+const NOW = BOOT + 86_400_000;
+
+async function* chunked(bytes: Buffer, size: number): AsyncGenerator<Buffer> {
+  for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
+}
+
+async function incidents(
+  log: string | Buffer,
+  options: Partial<AnalyzeOptions> = {},
+  chunk = 1 << 20,
+): Promise<Incident[]> {
+  const found: Incident[] = [];
+  for await (const incident of analyze(chunked(Buffer.from(log), chunk), { now: NOW, ...options })) {
+    assertValidIncident(incident);
+    found.push(incident);
+  }
+  return found;
+}
+
+/** What must not depend on the format. */
+const essence = ({ oom, victims, memory, tasks }: Incident) => ({ oom, victims, memory, tasks });
+
+describe('every format tells the same kills', () => {
+  const recorded = fixtures().filter(({ scenario }) => scenario !== 'nokill');
+  for (const [format, render] of RENDERINGS)
+    test(format, async () => {
+      for (const { name, lines, truth } of recorded) {
+        const found = await incidents(render(lines));
+        assert.deepEqual(
+          found.flatMap(({ victims }) => victims.map(({ process }) => [process.pid, process.name])),
+          truth.killed_by_kernel.map((victim) => [victim.pid, comm(victim)]),
+          name,
+        );
+        // A name with a newline loses its first half where the log breaks its line.
+        if (name.endsWith('/weird')) continue;
+        assert.deepEqual(found.map(essence), (await incidents(lines.join('\n'))).map(essence), name);
+      }
+    });
+});
+
+test('how a log is cut into chunks makes no difference', async () => {
+  const { lines } = fixture('7.2/group');
+  for (const [format, render] of RENDERINGS) {
+    const log = render(lines);
+    const whole = await incidents(log);
+    for (const size of [1, 7, 1000])
+      assert.deepEqual(await incidents(log, {}, size), whole, `${format} by ${size}`);
+  }
+});
+
+test('kills far apart in a big log of other things are all found', async () => {
+  const noise = Array.from(
+    { length: 3_000 },
+    (_, index) => `Nov 21 03:14:15 node-7 nginx[812]: Kill Bill ${index} GET /oom-kill`,
+  );
+  const render = RENDERINGS.find(([name]) => name === 'syslog file, RFC 3164')?.[1];
+  const log = ['6.1/group', '7.2/child', '6.1/leaderexit']
+    .flatMap((name) => [...noise, render?.(fixture(name).lines).trimEnd()])
+    .join('\n');
+  let summary: LogSummary | undefined;
+  const found = await incidents(log, { finished: (end) => (summary = end) }, 50_000);
+  assert.deepEqual(
+    found.map(({ victims }) => victims.map(({ process }) => process.pid)),
+    [[115, 116, 117], [139], [133]],
+  );
+  assert.equal(summary?.lines, log.split('\n').length);
+  assert.ok(found.every(({ oom }) => oom.header_seen && oom.limit));
+});
+
+describe('when', () => {
+  const render = (format: string) =>
+    RENDERINGS.find(([name]) => name === format)?.[1](fixture('6.1/child').lines) ?? '';
+  const killed = BOOT + Math.floor((records(fixture('6.1/child').lines).at(-1)?.timestampUs ?? 0) / 1000);
+
+  for (const [format, precision] of [
+    ['dmesg -T', 1000],
+    ['dmesg --time-format iso', 1],
+    ['journalctl -o short', 1000],
+    ['journalctl -o short-precise', 1],
+    ['journalctl -o short-full', 1000],
+    ['journalctl -o short-unix', 1],
+    ['journalctl -o json', 1],
+    ['syslog file, RFC 5424', 1],
+  ] as const)
+    test(`${format} knows the time`, async () => {
+      const [incident] = await incidents(render(format));
+      assert.equal(Date.parse(incident?.time ?? ''), Math.floor(killed / precision) * precision);
+    });
+
+  test('the kernel alone knows only how long it has been running', async () => {
+    const [incident] = await incidents(render('dmesg'));
+    assert.equal(incident?.time, '1970-01-01T00:00:00.000Z');
+    assert.match(incident?.unknown?.time ?? '', /no wall-clock time, only 21\.\d{3} s since boot/);
+  });
+
+  test('with the time of its start that becomes a time', async () => {
+    const [incident] = await incidents(render('dmesg'), { bootTime: BOOT });
+    assert.equal(Date.parse(incident?.time ?? ''), killed);
+  });
+});
+
+test('the same log gives the same ids, other kills give others', async () => {
+  const log = fixture('6.1/storm').lines.join('\n');
+  const ids = (await incidents(log)).map(({ id }) => id);
+  assert.deepEqual(
+    (await incidents(log)).map(({ id }) => id),
+    ids,
+  );
+  assert.equal(new Set(ids).size, 200);
+  assert.equal((await incidents(log, { bootId: 'b' }))[0]?.id, 'b:759');
+});
+
+test('a log names its host and its kernel', async () => {
+  const render = RENDERINGS.find(([name]) => name === 'journalctl -o json')?.[1];
+  const [incident] = await incidents(render?.(fixture('6.1/child').lines) ?? '');
+  assert.deepEqual(incident?.host, {
+    name: 'node-7',
+    boot_id: '6b0c7e8a0d8f4c1e9d6b2f1a54c0a7de',
+    kernel: '6.1.0-56-cloud-amd64',
+  });
+  assert.deepEqual(incident?.witness, ['log']);
+});
+
+describe('only the kernel is believed', () => {
+  const text =
+    'Out of memory: Killed process 1 (init) total-vm:1kB, anon-rss:1kB, file-rss:0kB, shmem-rss:0kB';
+  for (const line of [
+    `Nov 21 03:14:15 node-7 sshd[1]: ${text}`,
+    `Nov 21 03:14:15 node-7 sshd[1]: kernel: ${text}`,
+    `<13>1 2026-11-21T03:14:15Z node-7 kernel - - - ${text}`,
+    `user  :err   : [   12.345678] ${text}`,
+    `11,5,12345678,-;${text}`,
+    JSON.stringify({ MESSAGE: text, SYSLOG_IDENTIFIER: 'kernel', _TRANSPORT: 'syslog' }),
+    JSON.stringify({ fac: 'user', pri: 'err', time: 1.5, msg: text }),
+  ])
+    test(line.slice(0, 60), async () => assert.deepEqual(await incidents(`${line}\n`), []));
+});
+
+describe('older kernels', () => {
+  const read = (name: string) => readFileSync(new URL(`../fixtures/old-kernels/${name}`, import.meta.url));
+  const DOCKER = '3f1c0de9a4b7482e95d06c7f18ab23e45d67f8091a2b3c4d5e6f708192a3b4c5';
+
+  test('3.10 of RHEL 7, node-wide', async () => {
+    const [incident, ...more] = await incidents(read('linux-3.10-rhel7.dmesg'));
+    assert.equal(more.length, 0);
+    assert.partialDeepStrictEqual(incident, {
+      host: { kernel: '3.10.0-1160.105.1.el7.x86_64' },
+      oom: {
+        scope: 'node',
+        limit_owner: 'node',
+        trigger: { pid: 2817, name: 'mysqld', gfp_mask: '0x201da' },
+      },
+      process: { pid: 2817, name: 'mysqld', user: { id: 27 } },
+      memory: {
+        active_anon: 412210 * 4096,
+        free: 13270 * 4096,
+        total_swap: 2097148 * 1024,
+        ram: 524174 * 4096,
+      },
+    });
+    assert.match(incident?.unknown?.['oom.scope'] ?? '', /cpuset/);
+    assert.equal(incident?.tasks?.[1]?.swap, 403177 * 4096);
+  });
+
+  test('4.14 in a container', async () => {
+    const [incident] = await incidents(read('linux-4.14.dmesg'));
+    assert.partialDeepStrictEqual(incident, {
+      oom: {
+        scope: 'cgroup',
+        limit_cgroup: `/docker/${DOCKER}`,
+        limit_owner: 'container',
+        limit: 104857600,
+        failcnt: 10,
+        swap_limit: 104857600,
+        swap_usage: 102388 * 1024,
+        header_seen: true,
+      },
+      process: { pid: 1234, name: 'python3', cgroup: `/docker/${DOCKER}` },
+      container: { id: DOCKER, runtime: 'docker' },
+      memory: { rss: 101212 * 1024 },
+    });
+  });
+
+  test('4.19: a child dies for its parent, by the limit of the pod; then one without a header', async () => {
+    const [first, second, ...more] = await incidents(read('linux-4.19.dmesg'));
+    assert.equal(more.length, 0);
+    assert.partialDeepStrictEqual(first, {
+      oom: { scope: 'cgroup', limit_owner: 'pod', header_seen: true },
+      process: { pid: 4250, name: 'java' },
+      victims: [{ oom_score_adj: 872 }],
+      memory: { rss: 520004 * 1024 },
+    });
+    assert.equal(first?.process.cgroup, undefined, "the cgroup that was printed is the parent's");
+    assert.partialDeepStrictEqual(second, {
+      oom: { scope: 'cgroup', header_seen: false },
+      process: { pid: 4402 },
+    });
+  });
+
+  test('5.10 on cgroup v1', async () => {
+    const [incident] = await incidents(read('linux-5.10.dmesg'));
+    assert.partialDeepStrictEqual(incident, {
+      oom: { scope: 'cgroup', limit_owner: 'container', swap_limit: 67108864, swap_usage: 0 },
+      process: { pid: 6021, user: { id: 1000 } },
+      memory: { anon: 65273856, shmem: 0 },
+      k8s: { pod: { uid: '0f6c1f0e-7d3c-4d7a-9b1e-3a5f7c9d1e2b' }, qos: 'BestEffort' },
+    });
+  });
+});
+
+describe('damaged logs', () => {
+  test('a last line that was cut short is a kill as soon as it says who', async () => {
+    const log = fixture('6.1/child').lines.join('\n');
+    const pids = async (text: string) => (await incidents(text)).map(({ process }) => process.pid);
+    const known = log.lastIndexOf('total-vm:');
+    assert.deepEqual(await pids(log.slice(0, -20)), [121]);
+    for (const cut of [known, known - 5, known - 15]) assert.deepEqual(await pids(log.slice(0, cut)), []);
+  });
+
+  test('lines without end, binary rubbish and broken JSON do no harm', async () => {
+    const kills = fixture('6.1/child').lines.join('\n');
+    const long = `4,1,1,-;Killed ${'x'.repeat(2_000_000)}`;
+    const found = await incidents(`4,0,0,-;Linux version\n${long}\n\x00\xff\n${kills}\n`, {}, 100_000);
+    assert.deepEqual(
+      found.map(({ process }) => process.pid),
+      [121],
+    );
+    assert.deepEqual(
+      await incidents('{\n"msg": "Killed\n}\n{"MESSAGE": 5}\n{"MESSAGE":[1,-2,"Killed"]}\n{"dmesg":[\n'),
+      [],
+    );
+    assert.deepEqual(await incidents(Buffer.from([0, 255, 10, 13, 254])), []);
+    assert.deepEqual(await incidents(''), []);
+  });
+});

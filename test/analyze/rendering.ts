@@ -1,0 +1,114 @@
+import { type KernelRecord, parseKmsgRecord } from '../../src/kernel/kmsg-record.ts';
+
+/** What the tools make of the kernel's records. The machine was started at this moment. */
+export const BOOT = Date.parse('2026-11-21T03:14:00.000Z');
+
+const FACILITY = 'kern  ';
+const LEVELS = ['emerg ', 'alert ', 'crit  ', 'err   ', 'warn  ', 'notice', 'info  ', 'debug '];
+const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+const DAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'];
+const HOST = 'node-7';
+
+const two = (value: number) => String(value).padStart(2, '0');
+const seconds = (record: KernelRecord) => (record.timestampUs / 1e6).toFixed(6);
+const monotonic = (record: KernelRecord) => `[${seconds(record).padStart(12)}]`;
+const wall = (record: KernelRecord) => new Date(BOOT + record.timestampUs / 1000);
+const clock = (at: Date) => `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+const short = (at: Date) => `${MONTHS[at.getMonth()]} ${String(at.getDate()).padStart(2)} ${clock(at)}`;
+const ctime = (at: Date) => `${DAYS[at.getDay()]} ${short(at)} ${at.getFullYear()}`;
+
+/** util-linux and journalctl print further lines below the text of the first. */
+const indented = (prefix: string, text: string) =>
+  prefix + text.replaceAll('\n', `\n${' '.repeat(prefix.length)}`);
+/** Daemons that read /proc/kmsg get each line of a record with the same time. */
+const split = (prefix: string, text: string) =>
+  text
+    .split('\n')
+    .map((line) => prefix + line)
+    .join('\n');
+
+const renderers: Readonly<Record<string, (record: KernelRecord) => string>> = {
+  dmesg: (record) => indented(`${monotonic(record)} `, record.text),
+  'dmesg -T': (record) => indented(`[${ctime(wall(record))}] `, record.text),
+  'dmesg -x': (record) => indented(`${FACILITY}:${LEVELS[record.level]}: ${monotonic(record)} `, record.text),
+  'dmesg -T -x': (record) =>
+    indented(`${FACILITY}:${LEVELS[record.level]}: [${ctime(wall(record))}] `, record.text),
+  'dmesg --time-format iso': (record) =>
+    indented(`${wall(record).toISOString().replace('.', ',').replace('Z', '000+00:00')} `, record.text),
+  'dmesg --raw': (record) => `<${record.level}>${monotonic(record)} ${record.text}`,
+  'busybox dmesg': (record) => split(`${monotonic(record)} `, record.text),
+  'busybox dmesg with CONFIG_PRINTK_CALLER': (record) => split(`${monotonic(record)}[ T123] `, record.text),
+  'journalctl -o short': (record) => indented(`${short(wall(record))} ${HOST} kernel: `, record.text),
+  'journalctl -o short-precise': (record) =>
+    indented(
+      `${short(wall(record))}.${String(record.timestampUs % 1_000_000).padStart(6, '0')} ${HOST} kernel: `,
+      record.text,
+    ),
+  'journalctl -o short-iso': (record) =>
+    indented(`${wall(record).toISOString().slice(0, 19)}+0000 ${HOST} kernel: `, record.text),
+  'journalctl -o short-full': (record) =>
+    indented(
+      `Sat ${wall(record).toISOString().slice(0, 19).replace('T', ' ')} UTC ${HOST} kernel: `,
+      record.text,
+    ),
+  'journalctl -o short-unix': (record) =>
+    indented(`${(wall(record).getTime() / 1000).toFixed(6)} ${HOST} kernel: `, record.text),
+  'journalctl -o short-monotonic': (record) => indented(`${monotonic(record)} ${HOST} kernel: `, record.text),
+  'syslog file, RFC 3164': (record) =>
+    split(`${short(wall(record))} ${HOST} kernel: ${monotonic(record)} `, record.text),
+  'syslog file, escaped by rsyslog': (record) =>
+    `${wall(record).toISOString()} ${HOST} kernel: ${monotonic(record)} ${record.text.replaceAll('\n', '#012')}`,
+  'syslog file, RFC 5424': (record) =>
+    split(
+      `<${record.level}>1 ${wall(record).toISOString()} ${HOST} kernel - - - ${monotonic(record)} `,
+      record.text,
+    ),
+};
+
+const journalEntry = (record: KernelRecord) => ({
+  __REALTIME_TIMESTAMP: String(wall(record).getTime() * 1000),
+  _SOURCE_MONOTONIC_TIMESTAMP: String(record.timestampUs),
+  _TRANSPORT: 'kernel',
+  _BOOT_ID: '6b0c7e8a0d8f4c1e9d6b2f1a54c0a7de',
+  _HOSTNAME: HOST,
+  SYSLOG_IDENTIFIER: 'kernel',
+  SYSLOG_FACILITY: '0',
+  PRIORITY: String(record.level),
+  // journalctl prints what is not printable as an array of bytes.
+  MESSAGE: /[^ -~]/.test(record.text) ? [...Buffer.from(record.text)] : record.text,
+});
+
+const dmesgEntry = (record: KernelRecord) =>
+  `      {\n         "pri": ${record.level},\n         "time": ${seconds(record).padStart(12)},\n         "msg": ${JSON.stringify(record.text)}\n      }`;
+
+/** Each way in which a log of the kernel comes: its name, and what it makes of records. */
+export const RENDERINGS: readonly (readonly [string, (lines: readonly string[]) => string])[] = [
+  ['records of /dev/kmsg', (lines) => `${lines.join('\n')}\n`],
+  ...Object.entries(renderers).map(
+    ([name, render]) =>
+      [name, (lines: readonly string[]) => `${parsed(lines).map(render).join('\n')}\n`] as const,
+  ),
+  [
+    'dmesg --json',
+    (lines) =>
+      `{\n   "dmesg": [\n${parsed(lines).map(dmesgEntry).join(',').replaceAll('      },      {', '      },{')}\n   ]\n}\n`,
+  ],
+  [
+    'journalctl -o json',
+    (lines) =>
+      `${parsed(lines)
+        .map((record) => JSON.stringify(journalEntry(record)))
+        .join('\n')}\n`,
+  ],
+  [
+    'journalctl -o json-pretty',
+    (lines) =>
+      `${parsed(lines)
+        .map((record) => JSON.stringify(journalEntry(record), null, 8))
+        .join('\n')}\n`,
+  ],
+];
+
+function parsed(lines: readonly string[]): KernelRecord[] {
+  return lines.map(parseKmsgRecord).filter((record) => record !== undefined);
+}

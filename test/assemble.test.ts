@@ -1,0 +1,472 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { Assembler } from '../src/assemble.ts';
+import { incidentFromReport } from '../src/incident-from-report.ts';
+import type { AssembledReport } from '../src/report-draft.ts';
+import { assemble, comm, fixture, fixtures, records } from './kmsg-fixture.ts';
+import { assertValidIncident } from './validate-incident.ts';
+
+const SCOPES: Readonly<Record<string, string>> = {
+  global: 'node',
+  globalsys: 'node',
+  alloctask: 'node',
+  sysrq: 'sysrq',
+};
+/** Of the 200 kills of a storm the kernel printed few headers. */
+const STORMS = ['storm', 'burst12'];
+
+describe('every recorded scenario comes out as it really happened', () => {
+  for (const { name, scenario, lines, truth } of fixtures())
+    test(name, () => {
+      const { reports } = assemble(lines);
+      const victims = reports.flatMap((report) => report.victims);
+      const killed = truth.killed_by_kernel;
+      assert.deepEqual(
+        victims.map(({ pid, name }) => [pid, name]),
+        killed.map((victim) => [victim.pid, comm(victim)]),
+      );
+      for (const [index, victim] of victims.entries()) {
+        const wanted = killed[index];
+        assert.equal(victim.userId, wanted?.uid);
+        assert.equal(victim.oomScoreAdj, wanted?.oom_score_adj);
+        if (victim.cgroup !== undefined || !STORMS.includes(scenario))
+          assert.equal(victim.cgroup, wanted?.cgroup);
+      }
+      for (const report of reports) {
+        const { oom } = report;
+        assert.equal(oom.scope, SCOPES[scenario] ?? 'cgroup');
+        assert.equal(oom.group_kill, truth.oom_group);
+        if (!STORMS.includes(scenario)) assert.ok(oom.header_seen);
+        if (oom.header_seen && oom.scope === 'cgroup') {
+          const own = truth.oom_memcg === 'the cgroup of the victim';
+          assert.equal(oom.limit_cgroup, own ? report.victims[0]?.cgroup : truth.oom_memcg);
+          assert.equal(oom.limit_owner, own ? 'container' : 'pod');
+          assert.ok(oom.limit && oom.usage && oom.failcnt !== undefined && oom.swap_limit === undefined);
+          assert.ok(report.memory?.anon);
+        }
+        if (oom.scope === 'node')
+          assert.ok(oom.limit_owner === 'node' && report.memory?.ram && report.memory.free);
+        if (!oom.header_seen) assert.match(report.unknown['oom.trigger'] ?? '', /rate limited/);
+        assert.equal(report.kernel, oom.header_seen ? truth.kernel : undefined);
+        assertValidIncident(toIncident(report));
+      }
+      if (!truth.oom_group) assert.equal(reports.length, killed.length);
+    });
+});
+
+function toIncident(report: AssembledReport) {
+  return incidentFromReport(report, {
+    id: `boot:${report.firstSequence}`,
+    time: '2026-11-21T03:14:15.926Z',
+    witness: 'kmsg',
+    host: { name: 'node-7' },
+    captured: [],
+  });
+}
+
+test('who asked, what was full and who else was there', () => {
+  const { reports } = assemble(fixture('6.1/neighbour').lines);
+  const report = reports[0];
+  assert.deepEqual(report?.oom.trigger, {
+    pid: 119,
+    name: 'ruby',
+    gfp_mask: '0xcc0(GFP_KERNEL)',
+    order: 0,
+    oom_score_adj: 984,
+  });
+  assert.deepEqual(
+    report?.tasks?.map(({ pid, name, rss }) => [pid, name, rss]),
+    [
+      [118, 'java', 4252 * 4096],
+      [119, 'ruby', 2140 * 4096],
+    ],
+  );
+  assert.equal(report?.memory?.pgfault, undefined, 'a counter is no memory');
+  assert.ok(
+    report?.raw[0]?.startsWith('ruby invoked oom-killer') &&
+      report.raw.at(-1)?.includes('Killed process 118'),
+  );
+  assert.ok(!report.raw.some((line) => line.includes('dump_stack')));
+});
+
+test('a thread that stands for its process: the process is reported, the thread too', () => {
+  const victim = assemble(fixture('6.1/leaderexit').lines).reports[0]?.victims[0];
+  assert.partialDeepStrictEqual(victim, { pid: 133, threadId: 134, name: 'java' });
+  const withoutTable = fixture('6.1/leaderexit').lines.filter((line) => !line.includes('[    134]'));
+  assert.partialDeepStrictEqual(assemble(renumbered(withoutTable)).reports[0]?.victims[0], {
+    pid: 133,
+    threadId: 134,
+  });
+});
+
+test('control characters are escaped in raw', () => {
+  const raw = assemble(fixture('6.1/weird').lines).reports[3]?.raw ?? [];
+  assert.ok(raw.some((line) => line.includes('Killed process 143 (nl\\x0ax\\y)')));
+});
+
+test('a report is held back while more can follow, and told when the kernel is silent', () => {
+  const told: AssembledReport[] = [];
+  const assembler = new Assembler({ report: (report) => told.push(report) });
+  const lastPid = () => assembler.lastVictim?.pid;
+  const all = records(fixture('6.1/group').lines);
+  const kill = all.findIndex((record) => record.text.includes('Killed process'));
+  for (const record of all.slice(0, kill)) assembler.push(record);
+  assert.equal(assembler.openSince, 718);
+  assembler.settle();
+  assert.ok(assembler.open, 'a header without its kill is not given up');
+  assert.equal(lastPid(), undefined);
+  for (const record of all.slice(kill)) assembler.push(record);
+  assert.equal(lastPid(), 117);
+  assert.equal(told.length, 0);
+  assembler.settle();
+  assert.equal(told.length, 1);
+  assert.ok(!assembler.open && assembler.openSince === undefined && lastPid() === undefined);
+  assert.deepEqual([told[0]?.firstSequence, told[0]?.lastSequence], [718, 759]);
+});
+
+test('any record of the kernel tells that time has passed', () => {
+  const told: AssembledReport[] = [];
+  const assembler = new Assembler({ report: (report) => told.push(report) });
+  for (const record of records(fixture('6.1/lone').lines.slice(0, 36))) assembler.push(record);
+  assert.ok(assembler.open);
+  assembler.push({
+    level: 6,
+    facility: 0,
+    sequence: 1_000_000,
+    timestampUs: 10 ** 12,
+    text: 'usb 1-1: new device',
+  });
+  assert.equal(told.length, 1);
+});
+
+test('nobody but the kernel can tell of a kill', () => {
+  for (const facility of [1, 3, 16]) {
+    const forged = fixture('6.1/lone').lines.map((line) =>
+      line.replace(/^\d+/, (prefix) => `${Number(prefix) + facility * 8}`),
+    );
+    assert.deepEqual(assemble(forged), { reports: [], noVictims: [] });
+  }
+});
+
+test('dumps that find nobody are no kills, however many', () => {
+  const { lines } = fixture('6.1/nokill');
+  const { reports, noVictims } = assemble(lines);
+  assert.equal(reports.length, 0);
+  assert.equal(noVictims.length, 503);
+  assert.equal(new Set(noVictims.map(({ cgroup }) => cgroup)).size, 1);
+  assert.match(noVictims[0]?.cgroup ?? '', /cri-containerd-/);
+});
+
+const KILL = ', anon-rss:10kB, file-rss:0kB, shmem-rss:0kB, UID:0 pgtables:60kB oom_score_adj:0';
+const kill = (pid: number, name = `p${pid}`, words = 'Memory cgroup out of memory: ') =>
+  `${words}Killed process ${pid} (${name}) total-vm:${pid}kB${KILL}`;
+const header = (name: string) =>
+  `${name} invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0`;
+const choice = (pid: number, cgroup = '/a/b', constraint = 'CONSTRAINT_MEMCG', limit = ',oom_memcg=/a') =>
+  `oom-kill:constraint=${constraint},nodemask=(null),cpuset=/,mems_allowed=0${limit},task_memcg=${cgroup},task=p${pid},pid=${pid},uid=0`;
+const group = (cgroup: string) => `Tasks in ${cgroup} are going to be killed due to memory.oom.group set`;
+
+/** Texts of the kernel as records, a millisecond apart; a number is a pause in ms, `null` a lost record. */
+function log(...texts: readonly (string | number | null)[]): string[] {
+  const lines: string[] = [];
+  let sequence = 100;
+  let time = 5_000_000;
+  for (const text of texts) {
+    if (typeof text === 'number') time += text * 1000;
+    else {
+      sequence += 1;
+      time += 1000;
+      if (text !== null) lines.push(`3,${sequence},${time},-;${text.replaceAll('\n', '\\x0a')}`);
+    }
+  }
+  return lines;
+}
+
+function renumbered(lines: readonly string[]): string[] {
+  return lines.map((line, index) => line.replace(/,\d+,/, `,${index + 1},`));
+}
+
+/** The pids of each report. */
+const pids = (reports: readonly AssembledReport[]) =>
+  reports.map((report) => report.victims.map(({ pid }) => pid));
+
+describe('without a header', () => {
+  test('a kill is a report of its own', () => {
+    const { reports } = assemble(log(kill(1), kill(2), kill(3, 'x', 'Out of memory: ')));
+    assert.deepEqual(pids(reports), [[1], [2], [3]]);
+    assert.deepEqual(
+      reports.map(({ oom }) => [oom.scope, oom.header_seen, oom.limit_owner]),
+      [
+        ['cgroup', false, undefined],
+        ['cgroup', false, undefined],
+        ['node', false, 'node'],
+      ],
+    );
+    assert.match(reports[2]?.unknown['oom.scope'] ?? '', /cpuset or a memory policy/);
+  });
+
+  test('a log that begins in the middle', () => {
+    const { reports } = assemble(log('[    2]     0     2', choice(2), kill(2)));
+    assert.equal(reports[0]?.oom.limit_cgroup, '/a');
+    assert.equal(reports[0]?.oom.header_seen, false);
+    assert.match(reports[0]?.unknown['oom.trigger'] ?? '', /missing/);
+  });
+
+  test('a kill whose prefix is unknown', () => {
+    const [report] = assemble(log(kill(2, 'x', ''))).reports;
+    assert.equal(report?.oom.scope, 'unknown');
+    assertValidIncident(toIncident(report as AssembledReport));
+  });
+});
+
+describe('two invocations are never glued together', () => {
+  test('a header that lost its kill says nothing', () => {
+    assert.deepEqual(pids(assemble(log(header('a'), choice(1), header('b'), choice(2), kill(2))).reports), [
+      [2],
+    ]);
+    assert.deepEqual(pids(assemble(log(header('a'), choice(1))).reports), []);
+  });
+
+  test('nor does the end of one belong to the beginning of another', () => {
+    const { reports } = assemble(
+      log(header('a'), 'memory: usage 4kB, limit 4kB, failcnt 1', choice(1), null, choice(2), kill(2)),
+    );
+    assert.deepEqual(pids(reports), [[2]]);
+    assert.equal(reports[0]?.oom.trigger, undefined);
+    assert.equal(reports[0]?.oom.limit, undefined);
+  });
+
+  test('after lost records, another process is another kill', () => {
+    const { reports } = assemble(log(header('a'), choice(1), null, kill(7)));
+    assert.deepEqual(pids(reports), [[7]]);
+    assert.equal(reports[0]?.oom.header_seen, false);
+    assert.deepEqual(pids(assemble(log(header('a'), choice(1), null, kill(1))).reports), [[1]]);
+  });
+
+  test('a victim that was exiting already is no kill, and the next kill is not its', () => {
+    const exiting =
+      'Memory cgroup out of memory: OOM victim 1 (p1) is already exiting. Skip killing the task';
+    const { reports } = assemble(log(header('a'), choice(1), exiting, kill(2)));
+    assert.deepEqual(pids(reports), [[2]]);
+    assert.equal(reports[0]?.oom.header_seen, false);
+    const grouped = assemble(log(header('a'), choice(1), exiting, group('/a/b'), kill(2), kill(3)));
+    assert.deepEqual(pids(grouped.reports), [[2, 3]]);
+    assert.ok(grouped.reports[0]?.oom.header_seen);
+  });
+
+  test('other lines of the kernel in between change nothing', () => {
+    const noise = [
+      'usb 1-1: new device',
+      'CPU: 5 PID: 999 Comm: x Not tainted 9.9.9 #1 ',
+      'anon 5',
+      '5 pages RAM',
+    ];
+    const { reports } = assemble(
+      log(
+        header('a'),
+        'CPU: 1 PID: 42 Comm: a Not tainted 6.1.0 #1 ',
+        ...noise,
+        choice(1),
+        ...noise,
+        kill(1),
+        ...noise,
+      ),
+    );
+    assert.equal(reports[0]?.oom.trigger?.pid, 42);
+    assert.equal(reports[0]?.memory, undefined);
+    assert.equal(reports[0]?.kernel, '6.1.0');
+  });
+
+  test('a dump of the page allocator after the kill is not part of it', () => {
+    const { reports } = assemble(fixture('7.2/global').lines);
+    assert.equal(reports.length, 1);
+    assert.equal(reports[0]?.lastSequence, 426);
+  });
+});
+
+describe('memory.oom.group', () => {
+  test('is one report, and who is printed twice is killed once', () => {
+    const { reports } = assemble(
+      log(header('a'), choice(1), kill(1), group('/a/b'), kill(1), kill(2), kill(3)),
+    );
+    assert.deepEqual(pids(reports), [[1, 2, 3]]);
+    assert.ok(reports[0]?.oom.group_kill);
+    assert.deepEqual(
+      reports[0]?.victims.map(({ cgroup }) => cgroup),
+      ['/a/b', '/a/b', '/a/b'],
+    );
+  });
+
+  test('ends when the kernel pauses', () => {
+    const { reports } = assemble(log(kill(1), group('/a'), kill(1), kill(2), 101, kill(3)));
+    assert.deepEqual(pids(reports), [[1, 2], [3]]);
+    assert.deepEqual(
+      reports.map(({ oom }) => oom.group_kill),
+      [true, false],
+    );
+  });
+
+  test('ends with a header', () => {
+    assert.deepEqual(
+      pids(assemble(log(kill(1), group('/a'), kill(2), header('x'), choice(3), kill(3))).reports),
+      [[1, 2], [3]],
+    );
+  });
+
+  test('the kill before the next group is its first victim', () => {
+    const { reports } = assemble(
+      log(kill(1), group('/a'), kill(1), kill(2), kill(8), group('/b'), kill(8), kill(9)),
+    );
+    assert.deepEqual(pids(reports), [
+      [1, 2],
+      [8, 9],
+    ]);
+    assert.deepEqual(
+      reports[1]?.victims.map(({ cgroup }) => cgroup),
+      ['/b', '/b'],
+    );
+    assert.ok(!reports[0]?.raw.some((line) => line.includes('process 8')));
+    assert.ok((reports[0]?.lastSequence ?? 0) < (reports[1]?.firstSequence ?? 0));
+  });
+
+  test('the process table knows who is no member', () => {
+    const homes: Readonly<Record<number, string>> = { 1: '/a', 2: '/a/b', 3: '/ab', 4: '/a' };
+    const cgroupOf = (pid: number) => homes[pid];
+    assert.deepEqual(
+      pids(assemble(log(kill(1), group('/a'), kill(2), kill(3), kill(4)), { cgroupOf }).reports),
+      [[1, 2], [3], [4]],
+    );
+  });
+
+  test('a kill of another kind is no member', () => {
+    assert.deepEqual(
+      pids(assemble(log(kill(1), group('/a'), kill(2), kill(3, 'x', 'Out of memory: '))).reports),
+      [[1, 2], [3]],
+    );
+  });
+
+  test('without the group line the victim is still told once', () => {
+    assert.deepEqual(pids(assemble(log(kill(1), kill(1), kill(2))).reports), [[1], [2]]);
+  });
+});
+
+describe('scopes', () => {
+  for (const [constraint, scope] of [
+    ['CONSTRAINT_NONE', 'node'],
+    ['CONSTRAINT_CPUSET', 'cpuset'],
+    ['CONSTRAINT_MEMORY_POLICY', 'mempolicy'],
+  ] as const)
+    test(`${constraint} is ${scope}`, () => {
+      const { reports } = assemble(
+        log(header('a'), choice(1, '/a', constraint, ',global_oom'), kill(1, 'p1', 'Out of memory: ')),
+      );
+      assert.partialDeepStrictEqual(reports[0]?.oom, { scope, constraint });
+      assert.equal(reports[0]?.oom.limit_cgroup, undefined);
+      assert.equal(reports[0]?.unknown['oom.scope'], undefined);
+    });
+
+  test('CONSTRAINT_NONE with a cgroup is that cgroup', () => {
+    const { reports } = assemble(log(header('a'), choice(1, '/a/b', 'CONSTRAINT_NONE'), kill(1)));
+    assert.partialDeepStrictEqual(reports[0]?.oom, { scope: 'cgroup', limit_cgroup: '/a' });
+  });
+});
+
+describe('lines in pieces', () => {
+  test('a choice that was too long for one record', () => {
+    const whole = choice(1);
+    const at = whole.indexOf(',task_memcg');
+    const { reports } = assemble(log(header('a'), whole.slice(0, at), whole.slice(at), kill(1)));
+    assert.equal(reports[0]?.victims[0]?.cgroup, '/a/b');
+  });
+
+  test('names that a log broke at their newlines', () => {
+    const broken = (text: string) => text.split('\n');
+    const { reports } = assemble(
+      log(
+        header('a'),
+        ...broken(choice(1).replace('task=p1', 'task=p\nq\n1')),
+        ...broken(kill(1, 'p\nq\n1')),
+      ),
+    );
+    assert.partialDeepStrictEqual(reports[0]?.victims[0], { pid: 1, name: 'p\nq\n1', cgroup: '/a/b' });
+  });
+});
+
+test('a long table keeps the biggest, and says so', () => {
+  const rows = Array.from({ length: 5_000 }, (_, index) => {
+    const pid = index + 1;
+    return `[${String(pid).padStart(7)}]     0 ${pid}     9000 ${String(pid).padStart(8)}    61440        0             0 p${pid}`;
+  });
+  const head = '[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name';
+  const [report] = assemble(log(header('a'), head, ...rows, choice(5_000), kill(5_000))).reports;
+  assert.equal(report?.tasks?.length, 200);
+  assert.equal(Math.min(...(report?.tasks ?? []).map(({ pid }) => pid)), 4_801);
+  assert.equal(report?.unknown.tasks, 'the 200 with the most memory of 5000');
+  assert.ok((report?.raw.length ?? 0) <= 500 && report?.raw.at(-1)?.includes('Killed process 5000'));
+  assert.match(report?.unknown.raw ?? '', /left out/);
+});
+
+test('the page size shows where a process is printed in pages and in kB', () => {
+  const head = '[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name';
+  const [report] = assemble(
+    log(
+      header('a'),
+      head,
+      '[     64]     0    64       1       1    61440        0             0 p',
+      choice(64),
+      kill(64),
+    ),
+  ).reports;
+  assert.partialDeepStrictEqual(report?.tasks?.[0], { total_vm: 65536, rss: 65536 });
+});
+
+describe('damaged logs', () => {
+  const sources = ['6.1/group', '7.2/child', '6.1/weird', '6.1/sysrq', '6.1/leaderexit', '6.1/burst12'].map(
+    fixture,
+  );
+
+  test('never throw, and never invent a process', () => {
+    const random = randomNumbers(20261121);
+    for (let round = 0; round < 300; round++) {
+      const { lines } = sources[round % sources.length] as (typeof sources)[number];
+      const damaged = lines.flatMap((line) => damage(line, random));
+      const numbers = new Set(damaged.join('\n').match(/\d+/g));
+      for (const report of assemble(damaged).reports) {
+        assertValidIncident(toIncident(report));
+        for (const { pid, threadId } of report.victims) {
+          assert.ok(hasNumber(numbers, pid), `${pid} in round ${round}`);
+          assert.ok(threadId === undefined || hasNumber(numbers, threadId));
+        }
+      }
+    }
+  });
+});
+
+/** A number in the text may have leading zeros after damage. */
+function hasNumber(numbers: ReadonlySet<string>, wanted: number): boolean {
+  return numbers.has(String(wanted)) || [...numbers].some((text) => Number(text) === wanted);
+}
+
+/** Mostly the line; now and then it is gone, doubled, cut short, or has a changed character. */
+function damage(line: string, random: () => number): string[] {
+  const kind = Math.floor(random() * 40);
+  const at = Math.floor(random() * line.length);
+  if (kind === 0) return [];
+  if (kind === 1) return [line, line];
+  if (kind === 2) return [line.slice(0, at)];
+  if (kind === 3)
+    return [line.slice(0, at) + String.fromCharCode(32 + Math.floor(random() * 95)) + line.slice(at + 1)];
+  if (kind === 4) return [line.slice(0, at) + line.slice(Math.floor(random() * line.length))];
+  return [line];
+}
+
+/** The same numbers for the same seed (mulberry32). */
+function randomNumbers(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}

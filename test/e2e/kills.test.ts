@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict';
+import { describe, it, type TestContext } from 'node:test';
+import { AgentProcess, freshStateDir } from '../agent-process.ts';
+import { type Launched, launch, makeCgroup, whyNoKills } from '../kills/kills.ts';
+
+const skip = whyNoKills() ?? false;
+const LIMIT = 16 << 20;
+
+function cgroup(t: TestContext) {
+  const group = makeCgroup(LIMIT);
+  t.after(() => group.remove());
+  return group;
+}
+
+/** Waits until each of these has an incident, then compares every argument of every one. */
+async function assertAllTold(agent: AgentProcess, victims: readonly Launched[]): Promise<void> {
+  const pids = victims.map(({ pid }) => pid);
+  await agent.until(() => agent.of(pids).length >= victims.length, `telling ${victims.length} kills`);
+  const told = new Map(agent.of(pids).map((incident) => [incident.process.pid, incident]));
+  for (const victim of victims) assert.deepEqual(told.get(victim.pid)?.process.command_args, victim.args);
+  assert.equal(agent.of(pids).length, victims.length, 'nothing twice');
+}
+
+describe('real kills', { skip }, () => {
+  it('tells one with its full command line, its cgroup, its limit and what filled it', async (t) => {
+    const group = cgroup(t);
+    const agent = await AgentProcess.start(t);
+    const text = ['--index=%d', 'two words', '', 'ü€\n', 'x'.repeat(5_000)];
+    const victims = await launch(group, { count: 1, text });
+    await assertAllTold(agent, victims);
+    const [incident] = agent.of(victims.map(({ pid }) => pid));
+    assert.ok(incident);
+    assert.equal(incident.oom.scope, 'cgroup');
+    assert.equal(incident.oom.limit_cgroup, group.path);
+    assert.equal(incident.oom.limit, LIMIT);
+    assert.equal(incident.process.cgroup, group.path);
+    assert.equal(incident.process.name, 'victim');
+    assert.match(incident.process.executable?.path ?? '', /victim$/);
+    assert.equal(incident.victims[0]?.capture.source, 'exec');
+    assert.ok((incident.victims[0]?.memory?.anon_rss ?? 0) > LIMIT / 2);
+    assert.equal(await agent.terminate(), 0);
+  });
+
+  it('tells every one of a storm, most of them without a header', async (t) => {
+    const group = cgroup(t);
+    const agent = await AgentProcess.start(t);
+    const victims = await launch(group, { count: 100, parallel: 4, liveMs: 20 });
+    await assertAllTold(agent, victims);
+    const headerless = agent.of(victims.map(({ pid }) => pid)).filter(({ oom }) => !oom.header_seen);
+    assert.ok(headerless.length > 50);
+    for (const { process } of headerless) assert.equal(process.cgroup, group.path);
+  });
+
+  it('gives a worker that never called exec the command line of its parent', async (t) => {
+    const agent = await AgentProcess.start(t);
+    const victims = await launch(cgroup(t), { count: 5, mode: 'fork', liveMs: 50 });
+    await assertAllTold(agent, victims);
+    for (const incident of agent.of(victims.map(({ pid }) => pid)))
+      assert.equal(incident.victims[0]?.capture.source, 'inherited');
+  });
+
+  it('knows processes that were there before it', async (t) => {
+    const launching = launch(cgroup(t), { count: 3, parallel: 3, liveMs: 3_000 });
+    const agent = await AgentProcess.start(t);
+    await assertAllTold(agent, await launching);
+  });
+
+  it('works in another network namespace than the host’s', async (t) => {
+    const agent = await AgentProcess.start(t, { wrapper: ['unshare', '-n'] });
+    const victims = await launch(cgroup(t), { count: 5, liveMs: 20 });
+    await assertAllTold(agent, victims);
+    assert.equal(agent.of(victims.map(({ pid }) => pid))[0]?.victims[0]?.capture.source, 'exec');
+  });
+
+  it('tells after a restart what it missed, once, with what it had seen alive before', async (t) => {
+    const stateDir = freshStateDir(t);
+    const group = cgroup(t);
+    const first = await AgentProcess.start(t, { stateDir });
+    const before = await launch(group, { count: 1 });
+    await assertAllTold(first, before);
+    const launching = launch(group, { count: 3, parallel: 3, liveMs: 1_500, text: ['--seen=%d'] });
+    await first.until(() => first.log.length > 0, 'logging');
+    await new Promise<void>((resolve) => setTimeout(resolve, 300));
+    await first.kill9();
+    const missed = await launching;
+    const unseen = await launch(group, { count: 1, liveMs: 10, text: ['--unseen'] });
+
+    const second = await AgentProcess.start(t, { stateDir });
+    await assertAllTold(second, missed);
+    const pids = [...before, ...unseen].map(({ pid }) => pid);
+    await second.until(() => second.of(pids).length > 0, 'telling the kill that nobody saw');
+    const [late] = second.of(pids);
+    assert.equal(late?.process.pid, unseen[0]?.pid, 'the kill that was told before is not told again');
+    assert.equal(late?.process.command_line, undefined);
+    assert.match(late?.unknown?.['process.command_line'] ?? '', /while the agent was down/);
+    await second.terminate();
+
+    const third = await AgentProcess.start(t, { stateDir });
+    const fresh = await launch(group, { count: 1 });
+    await assertAllTold(third, fresh);
+    assert.equal(third.of([...pids, ...missed.map(({ pid }) => pid)]).length, 0);
+  });
+
+  it('reports no history on its first start', async (t) => {
+    const group = cgroup(t);
+    const history = await launch(group, { count: 1 });
+    const agent = await AgentProcess.start(t);
+    const news = await launch(group, { count: 1 });
+    await assertAllTold(agent, news);
+    assert.equal(agent.of(history.map(({ pid }) => pid)).length, 0);
+  });
+
+  it('without node:ffi reads the kernel log and scans /proc', async (t) => {
+    const agent = await AgentProcess.start(t, { nodeOptions: ['--no-experimental-ffi'] });
+    const victims = await launch(cgroup(t), { count: 3, liveMs: 1_500 });
+    await assertAllTold(agent, victims);
+    for (const incident of agent.of(victims.map(({ pid }) => pid)))
+      assert.equal(incident.victims[0]?.capture.source, 'scan');
+  });
+
+  it('loses nothing when it is killed twenty times during a storm', async (t) => {
+    const stateDir = freshStateDir(t);
+    const group = cgroup(t);
+    const runs: AgentProcess[] = [];
+    let over = false;
+    let storm: Promise<readonly Launched[]> | undefined;
+    for (let kill = 0; kill < 20; kill++) {
+      const agent = await AgentProcess.start(t, { stateDir });
+      runs.push(agent);
+      storm ??= launch(group, { count: 300, parallel: 4, liveMs: 250 }).finally(() => {
+        over = true;
+      });
+      if (!over) await agent.until(() => agent.incidents.length > 0 || over, 'telling anything');
+      await agent.kill9();
+    }
+    const victims = (await storm) ?? [];
+    const last = await AgentProcess.start(t, { stateDir });
+    runs.push(last);
+    const told = () =>
+      new Map(runs.flatMap((run) => run.incidents).map((incident) => [incident.process.pid, incident]));
+    await last.until(() => victims.every(({ pid }) => told().has(pid)), 'telling every kill');
+    const named = victims.filter(({ pid }) => told().get(pid)?.process.command_line !== undefined);
+    for (const { pid, args } of named) assert.deepEqual(told().get(pid)?.process.command_args, args);
+    t.diagnostic(`${named.length} of ${victims.length} with their command line`);
+  });
+});

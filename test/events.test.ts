@@ -1,0 +1,188 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { Events } from '../src/events.ts';
+import type { LogFields } from '../src/log.ts';
+import { Metrics } from '../src/metrics.ts';
+import { containerKill, groupKill, killWithoutCommandLine } from './incidents.ts';
+
+function bench() {
+  const lines: { level: string; message: string; fields: LogFields }[] = [];
+  const clock = { now: 1_000_000 };
+  const metrics = new Metrics({ version: '1', node: '26', sinks: ['kafka'], now: () => clock.now });
+  const events = new Events(
+    (level, message, fields = {}) => lines.push({ level, message, fields }),
+    metrics,
+    () => clock.now,
+  );
+  const sample = async (series: string) => {
+    const line = (await metrics.scrape()).split('\n').find((each) => each.startsWith(`${series} `));
+    return Number(line?.split(' ').at(-1));
+  };
+  const said = () => lines.splice(0).filter(({ level }) => level !== 'debug');
+  return { events, said, clock, sample };
+}
+
+describe('sinks', () => {
+  test('the same failure is logged at once, then once a minute with its count; the metric has each', async () => {
+    const { events, said, clock, sample } = bench();
+    for (let i = 0; i < 30; i++, clock.now += 3000) events.retried('kafka', 2, 'refused', 3000);
+    const lines = said();
+    assert.deepEqual(
+      lines.map(({ fields }) => fields.times),
+      [undefined, 20],
+    );
+    assert.deepEqual(lines[0], {
+      level: 'warn',
+      message: 'not delivered, trying again',
+      fields: { sink: 'kafka', waiting: 2, reason: 'refused', wait_ms: 3000 },
+    });
+    assert.equal(await sample('oom_witness_deliveries_total{sink="kafka",outcome="retried"}'), 60);
+    assert.equal(await sample('oom_witness_log_lines_suppressed_total'), 28);
+  });
+
+  test('another reason is news; so is the same one after a recovery', () => {
+    const { events, said } = bench();
+    events.retried('kafka', 1, 'refused', 1000);
+    events.retried('kafka', 1, 'timed out', 1000);
+    events.delivered('kafka', 1, 12);
+    events.delivered('kafka', 1, 12);
+    events.retried('kafka', 1, 'refused', 1000);
+    assert.deepEqual(
+      said().map(({ message, fields }) => [message, fields.reason]),
+      [
+        ['not delivered, trying again', 'refused'],
+        ['not delivered, trying again', 'timed out'],
+        ['delivering again', undefined],
+        ['not delivered, trying again', 'refused'],
+      ],
+    );
+  });
+
+  test('a thousand different reasons take bounded memory and still are said', () => {
+    const { events, said } = bench();
+    for (let i = 0; i < 1000; i++) events.retried('kafka', 1, `reason ${i}`, 1000);
+    assert.equal(said().length, 1000);
+  });
+
+  test('each refusal is an error with the id, and counted as a dead letter', async () => {
+    const { events, said, sample } = bench();
+    events.rejected('kafka', 'a:1', 'too large');
+    events.rejected('kafka', 'a:2', 'too large');
+    assert.deepEqual(
+      said().map(({ level, fields }) => [level, fields.id]),
+      [
+        ['error', 'a:1'],
+        ['error', 'a:2'],
+      ],
+    );
+    assert.equal(await sample('oom_witness_dead_letters_total{sink="kafka"}'), 2);
+  });
+
+  test('the latency is measured in seconds', async () => {
+    const { events, sample } = bench();
+    events.delivered('kafka', 5, 1500);
+    assert.equal(await sample('oom_witness_delivery_latency_seconds_sum{sink="kafka"}'), 1.5);
+    assert.equal(await sample('oom_witness_deliveries_total{sink="kafka",outcome="delivered"}'), 5);
+  });
+
+  test('what was given up is an error with its number', async () => {
+    const { events, said, sample } = bench();
+    events.dropped('kafka', 7, 'the queue is full');
+    assert.equal(said()[0]!.fields.times, 7);
+    assert.equal(await sample('oom_witness_deliveries_total{sink="kafka",outcome="dropped"}'), 7);
+  });
+});
+
+describe('incidents', () => {
+  test('kills are processes, incidents are runs of the OOM killer', async () => {
+    const { events, sample } = bench();
+    const { time, victims } = groupKill();
+    events.committed([containerKill(), groupKill()]);
+    assert.equal(await sample('oom_witness_kills_total{scope="cgroup"}'), 1 + victims.length);
+    assert.equal(await sample('oom_witness_incidents_committed_total'), 2);
+    assert.equal(await sample('oom_witness_last_kill_timestamp_seconds'), Date.parse(time) / 1000);
+    assert.equal(await sample('oom_witness_captures_total{source="exec"}'), 1 + victims.length);
+  });
+
+  test('a kill of the past does not turn back the time of the last one; a warning is no kill', async () => {
+    const { events, sample } = bench();
+    const last = containerKill();
+    events.committed([last, { ...last, time: '2020-01-01T00:00:00.000Z' }, { ...last, kind: 'oom_warning' }]);
+    assert.equal(await sample('oom_witness_last_kill_timestamp_seconds'), Date.parse(last.time) / 1000);
+    assert.equal(await sample('oom_witness_kills_total{scope="cgroup"}'), 2);
+  });
+
+  test('an unknown command line is a warning that says why', () => {
+    const { events, said } = bench();
+    events.committed([killWithoutCommandLine()]);
+    assert.deepEqual(
+      said().map(({ message, fields }) => [message, fields.reason]),
+      [['command line unknown', 'it started and died while the agent was down']],
+    );
+  });
+});
+
+describe('capture', () => {
+  const WORKS = { works: true };
+
+  test('armed: what works, what does not, why, and what that costs', async () => {
+    const { events, said, sample } = bench();
+    const processEvents = { works: false, problem: 'needs CAP_NET_ADMIN' };
+    events.armed({ kmsg: WORKS, processEvents, processes: 120, restored: 0 }, 41.7);
+    const [armed, blind] = said();
+    assert.deepEqual(armed, { level: 'info', message: 'armed', fields: { ms: 42, processes: 120 } });
+    assert.equal(blind?.message, 'process events: blind');
+    assert.equal(blind?.fields.reason, 'needs CAP_NET_ADMIN');
+    assert.match(String(blind?.fields.cost), /scans of \/proc/);
+    assert.equal(await sample('oom_witness_reader_up{reader="kmsg"}'), 1);
+    assert.equal(await sample('oom_witness_reader_up{reader="proc_connector"}'), 0);
+    events.readerRecovered('process events');
+    assert.equal(await sample('oom_witness_reader_up{reader="proc_connector"}'), 1);
+  });
+
+  test('"no victim" is one line per cgroup and minute, however often it happens', async () => {
+    const { events, said, clock, sample } = bench();
+    for (let i = 0; i < 100; i++) events.noVictim('/a', 3);
+    events.noVictim('/b\u001b[2J', 1);
+    clock.now += 60_000;
+    events.noVictim('/a', 1);
+    assert.deepEqual(
+      said().map(({ fields }) => [fields.cgroup, fields.times]),
+      [
+        ['/a', 3],
+        ['/b\\x1b[2J', undefined],
+        ['/a', 298],
+      ],
+    );
+    assert.equal(await sample('oom_witness_no_victim_total'), 302);
+  });
+
+  test('gaps add up to the number of lost records', () => {
+    const { events, said, clock } = bench();
+    events.kmsgGap(5, 10);
+    events.kmsgGap(7, 30);
+    clock.now += 61_000;
+    events.kmsgGap(1, 50);
+    assert.deepEqual(
+      said().map(({ fields }) => fields.times),
+      [5, 8],
+    );
+  });
+});
+
+describe('leaving', () => {
+  test('says what is left, and whether it will be there at the next start', () => {
+    const { events, said } = bench();
+    events.drained({ kafka: 0 }, true);
+    events.drained({ kafka: 2, slack: 1 }, true);
+    events.drained({ kafka: 2 }, false);
+    assert.deepEqual(
+      said().map(({ level, message }) => [level, message]),
+      [
+        ['info', 'drained: every sink has everything'],
+        ['warn', 'left in the store for the next start'],
+        ['error', 'lost: not delivered, and there is no store on disk'],
+      ],
+    );
+  });
+});

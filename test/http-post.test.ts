@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { HttpPost } from '../src/http-post.ts';
+import { Receiver } from './sinks/receiver.ts';
+
+const NEVER = new AbortController().signal;
+
+test('a server that takes the request and never answers costs a limited time', async (t) => {
+  const receiver = await Receiver.start(t, { react: () => 'hang' });
+  const post = new HttpPost(new URL(receiver.url), {}, 50);
+  t.after(() => post.close());
+  await assert.rejects(post.send('{}', {}, NEVER), /no answer within 0.05 s/);
+  assert.equal(receiver.requests.length, 1);
+});
+
+test('any status is an answer', async (t) => {
+  const receiver = await Receiver.start(t);
+  receiver.next({ status: 500, headers: { 'X-Why': 'full' }, body: 'no room' });
+  const post = new HttpPost(new URL(receiver.url));
+  t.after(() => post.close());
+  const { status, statusText, headers, body } = await post.send('{"a":"ä"}', { 'x-id': '7' }, NEVER);
+
+  assert.deepEqual(
+    [status, statusText, headers['x-why'], body],
+    [500, 'Internal Server Error', 'full', 'no room'],
+  );
+  assert.equal(receiver.requests[0]!.headers['x-id'], '7');
+  assert.equal(receiver.requests[0]!.body, '{"a":"ä"}');
+});
+
+test('only the beginning of an answer is kept', async (t) => {
+  const receiver = await Receiver.start(t);
+  receiver.next({ status: 200, body: 'x'.repeat(1024 * 1024) });
+  const post = new HttpPost(new URL(receiver.url));
+  t.after(() => post.close());
+  assert.equal((await post.send('{}', {}, NEVER)).body, 'x'.repeat(4096));
+});

@@ -1,0 +1,291 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Incident } from '../src/incident.ts';
+import { terminalBlock } from '../src/message/terminal.ts';
+import { messageOf, stormSentence } from '../src/message.ts';
+import type { Recurrence } from '../src/sink.ts';
+import {
+  childKill,
+  containerKill,
+  FIRST,
+  groupKill,
+  headerlessKill,
+  hostileKills,
+  killWithoutCommandLine,
+  nodeKill,
+  numbered,
+  podLimitKill,
+  storm,
+  THIRD,
+  unitKill,
+  valid,
+} from './incidents.ts';
+
+process.env.TZ = 'UTC';
+
+function terminal(
+  incident: Incident,
+  recurrence: Recurrence = FIRST,
+  columns: number | undefined = 118,
+): string[] {
+  const now = Date.parse('2026-11-21T03:14:20Z');
+  return terminalBlock(valid(incident), recurrence, { columns, colour: false, now }).trimEnd().split('\n');
+}
+
+function message(incident: Incident, recurrence: Recurrence = FIRST) {
+  return messageOf(valid(incident), recurrence, 'utc');
+}
+
+test("a pod's container over its own limit", () => {
+  assert.deepEqual(terminal(containerKill(), THIRD), [
+    '03:14:15  OOM KILL  web/shop (pod shop-5d8f7c-x2x, container shop) on node-7',
+    '          died      java, pid 4243: java -Xmx2g -XX:+UseG1GC -Dshop.database … /shop.jar --spring.profiles.active=prod',
+    "          memory    1.98 GiB of the container's limit of 2.00 GiB (anonymous 1.96, file 0.02)",
+    '          why       the container hit its own limit; java itself asked for the memory',
+    '          before    3rd kill of web/shop in 2 h 10 min (last 02:58)',
+  ]);
+});
+
+test('a child whose container lives on: nobody else will tell', () => {
+  assert.deepEqual(terminal(childKill(), FIRST, 400).slice(0, 2), [
+    '03:14:15  OOM KILL  web/thumbs (pod thumbs-0, container thumbs) on node-7',
+    '          died      convert, pid 977: convert -resize 4000x4000 /tmp/in.tiff /tmp/out.jpeg (the container lives on: Kubernetes will not report this)',
+  ]);
+});
+
+test('that the container lives on is not guessed', () => {
+  const child = childKill();
+  const [parent, victim] = child.tasks!;
+  const says = (incident: Incident) => message(incident).died.note !== undefined;
+  assert.ok(says(child));
+  assert.ok(!says({ ...child, tasks: undefined }), 'no table of processes');
+  assert.ok(!says({ ...child, tasks: [victim!] }), 'the parent is not in the container');
+  assert.ok(
+    !says({ ...child, tasks: [{ ...parent!, name: 'conmon' }, victim!] }),
+    'the parent is the runtime',
+  );
+  const killedToo = { ...child.victims[0]!, process: { pid: parent!.pid, name: parent!.name } };
+  assert.ok(!says({ ...child, victims: [child.victims[0]!, killedToo] }), 'the parent was killed too');
+});
+
+test('a group kill names them all, and the command line of the first', () => {
+  assert.deepEqual(terminal(groupKill(), FIRST, 123).slice(1, 3), [
+    '          died      java, pid 4243, and 3 more (the whole container, memory.oom.group): sh 4240, tail 4251, curl 4260',
+    '          command   java -Xmx2g -XX:+UseG1GC -Dshop.database.pool.size … p -jar /app/shop.jar --spring.profiles.active=prod',
+  ]);
+});
+
+test('the machine itself ran out', () => {
+  assert.deepEqual(terminal(nodeKill(), FIRST, 400), [
+    '03:14:15  OOM KILL  node-7 ran out of memory',
+    '          died      chrome, pid 5121 of user-1001.slice (user anna, 3.10 GiB): /opt/chrome/chrome --type=renderer --lang=en',
+    '          why       the machine had 61 MiB left of 15.6 GiB; biggest: chrome 3.10, postgres 2.20, java 1.90 GiB; postgres (process or thread 811) asked for the memory',
+    '          before    no earlier kill of chrome on node-7 is known',
+  ]);
+});
+
+test("where the machine ran out, the victim's pod is still named", () => {
+  const { k8s, container } = containerKill();
+  const { process } = message({ ...nodeKill(), k8s, container }).died;
+  assert.equal(
+    process,
+    'chrome, pid 5121 of web/shop (pod shop-5d8f7c-x2x, container shop, user anna, 3.10 GiB)',
+  );
+});
+
+test("a pod's limit is not the container's", () => {
+  assert.equal(
+    message(podLimitKill()).why,
+    'the pod hit its limit of 4.00 GiB (its containers together); java alone used 1.97 GiB; java itself asked for the memory',
+  );
+});
+
+test('what is not known is said with the reason, not guessed', () => {
+  const lines = terminal(killWithoutCommandLine());
+  assert.equal(
+    lines[0],
+    '03:14:15  OOM KILL  container 4bf1c3d5e7a9 (pod unknown: API did not answer within 2 s) on node-7',
+  );
+  assert.equal(
+    lines[1],
+    '          died      java, pid 4243 (full command line unknown: it started and died while the agent was down)',
+  );
+  const headerless = message(headerlessKill());
+  assert.equal(
+    headerless.memory,
+    'java held 1.97 GiB; usage and limit unknown: the kernel rate limited the header of its report (10 in 5 s)',
+  );
+  assert.equal(
+    headerless.why,
+    'whose limit it was is unknown: the kernel rate limited the header of its report (10 in 5 s)',
+  );
+  assert.equal(headerless.sentence, 'OOM kill: java in web/shop on node-7, limit unknown');
+});
+
+test('that the whole machine ran out may be a conclusion, and then says so', () => {
+  const { oom, memory, tasks, ...rest } = nodeKill();
+  const bare = message({
+    ...rest,
+    oom: { scope: 'node', limit_owner: 'node', group_kill: false, header_seen: false },
+    unknown: { 'oom.scope': 'from the words "Out of memory" alone' },
+  });
+  assert.equal(bare.why, 'node-7 ran out of memory (from the words "Out of memory" alone)');
+});
+
+test('kills are said to be counted by the name they are counted by', () => {
+  const before = (incident: Incident) => message(incident, THIRD).before;
+  assert.match(before(containerKill()), /^3rd kill of web\/shop in 2 h 10 min/);
+  assert.match(before(killWithoutCommandLine()), /^3rd kill of java on node-7 in/);
+  assert.match(before({ ...containerKill(), kind: 'oom_warning' }), /^3rd warning for web\/shop in/);
+});
+
+test('a service of a virtual machine', () => {
+  const { who, memory, why, sentence } = message(unitKill());
+  assert.equal(who, 'nginx.service on node-7');
+  assert.equal(memory, "256 MiB of the service's limit of 256 MiB (anonymous 250, file 4.0)");
+  assert.equal(why, 'the service hit its own limit; nginx (process or thread 2211) asked for the memory');
+  assert.equal(sentence, 'OOM kill: nginx in nginx.service on node-7, service limit 256 MiB');
+});
+
+test("the workload's name: the owner of the pod, else the pod, the container, the unit, the machine", () => {
+  const { k8s } = containerKill();
+  const whole: Incident = { ...containerKill(), k8s: undefined, container: undefined };
+  const namespace = { name: 'web' };
+  const pod = { name: 'shop-1' };
+  const expected: [Partial<Incident>, who: string][] = [
+    [{ k8s: { ...k8s, namespace, pod } }, 'web/shop (pod shop-1, container shop) on node-7'],
+    [
+      { k8s: { namespace, pod, cronjob: { name: 'nightly' }, job: { name: 'nightly-1' } } },
+      'web/nightly (pod shop-1) on node-7',
+    ],
+    [
+      { k8s: { namespace, pod, owner: { kind: 'Rollout', name: 'shop' } } },
+      'web/shop (pod shop-1) on node-7',
+    ],
+    [{ k8s: { namespace, pod } }, 'web/shop-1 on node-7'],
+    [
+      { k8s: { pod: { uid: '17bd55a9-b7b1' } }, container: { id: '4bf1c3d5e7a9b0c2' } },
+      'container 4bf1c3d5e7a9 (pod uid 17bd55a9-b7b1) on node-7',
+    ],
+    [{ container: { id: '4bf1c3d5e7a9b0c2', name: 'db' } }, 'container db on node-7'],
+    [{ systemd: { unit: 'nginx.service', slice: 'system.slice' } }, 'nginx.service on node-7'],
+    [{}, 'node-7'],
+  ];
+  for (const [fields, who] of expected) assert.equal(message({ ...whole, ...fields }).who, who);
+});
+
+test('a limit that belongs to no single container is explained in plain words', () => {
+  const { oom, ...rest } = containerKill();
+  const why = (changes: Partial<Incident['oom']>) =>
+    message({ ...rest, oom: { ...oom, trigger: undefined, ...changes } }).why;
+  const none = { limit_owner: undefined, limit_cgroup: undefined, limit: undefined };
+
+  assert.equal(
+    why({ limit_owner: 'slice', limit_cgroup: '/system.slice' }),
+    'the slice system.slice (a group of services) hit its limit of 2.00 GiB; java alone used 1.97 GiB',
+  );
+  assert.equal(
+    why({ limit_owner: 'qos' }),
+    'the pods of one class together hit their limit of 2.00 GiB on this node; java alone used 1.97 GiB',
+  );
+  assert.equal(
+    why({ limit_owner: undefined, limit_cgroup: '/a/b' }),
+    'the cgroup (group of processes) /a/b hit its limit of 2.00 GiB',
+  );
+  assert.match(
+    why({ ...none, scope: 'cpuset' }),
+    /^the NUMA nodes \(parts of the memory\) that it is bound to/,
+  );
+  assert.match(
+    why({ ...none, scope: 'mempolicy' }),
+    /^the NUMA nodes \(parts of the memory\) that it asked for/,
+  );
+  assert.equal(
+    why({ ...none, scope: 'sysrq' }),
+    'somebody ordered the kill by hand (SysRq f); no limit was hit',
+  );
+});
+
+test('no message has a word of the kernel that must be looked up', () => {
+  const kinds = [containerKill, childKill, groupKill, nodeKill, podLimitKill, headerlessKill, unitKill];
+  for (const kind of kinds)
+    assert.doesNotMatch(
+      terminal(kind()).join('\n'),
+      /CONSTRAINT|memcg|gfp|GFP|oom_score|rss|kernel-comm/,
+      kind.name,
+    );
+});
+
+test('what fills the memory is said where it is not the usual', () => {
+  const whole = containerKill();
+  const GiB = 1024 ** 3;
+  const memory = (stat: Record<string, number>) => message({ ...whole, memory: stat }).memory;
+  assert.match(
+    memory({ anon: GiB, file: GiB, shmem: 0.9 * GiB - ((0.9 * GiB) % 1), kernel: GiB / 2 })!,
+    /\(anonymous 1\.00, file 1\.00, of that tmpfs and shared memory 0\.90, kernel 0\.50\)$/,
+  );
+  assert.match(memory({ rss: GiB, cache: GiB / 2 })!, /\(anonymous 1\.00, file 0\.50\)$/, 'cgroup version 1');
+});
+
+test('a warning is not called a kill, and an unseen kill does not pretend to know', () => {
+  const warning = terminal({ ...containerKill(), kind: 'oom_warning' });
+  assert.match(warning[0]!, /OOM WARNING {2}web\/shop/);
+  assert.match(warning[1]!, /^ +at risk +java, pid 4243/);
+  assert.match(warning[3]!, /the container is close to its own limit$/);
+
+  const process = { pid: 0, name: '' };
+  const unseen = message({
+    ...containerKill(),
+    kind: 'oom_unseen',
+    process,
+    victims: [{ process, capture: { source: 'kernel-comm', truncated: false, redacted: 0 } }],
+    unknown: { process: 'the kernel log was overwritten' },
+  });
+  assert.equal(unseen.died.process, 'unknown');
+  assert.equal(unseen.died.note, 'full command line unknown: the kernel log was overwritten');
+  assert.match(unseen.why, /^the kernel's count of kills went up/);
+  assert.match(unseen.sentence, /^OOM kill \(not seen\): a process in web\/shop on node-7/);
+});
+
+test('an incident of another day shows its date', () => {
+  const now = Date.parse('2026-11-22T00:00:01Z');
+  const style = { colour: false, now };
+  assert.match(terminalBlock(containerKill(), FIRST, style), /^2026-11-21 03:14:15 {2}OOM KILL/);
+});
+
+test('the fallback sentence makes sense alone', () => {
+  assert.equal(
+    message(containerKill(), THIRD).sentence,
+    'OOM kill: java in web/shop on node-7, container limit 2.00 GiB (3rd in 2 h)',
+  );
+  assert.equal(
+    message(groupKill()).sentence,
+    'OOM kill: java and 3 more in web/shop on node-7, container limit 2.00 GiB',
+  );
+  assert.equal(
+    message({ ...nodeKill(), systemd: undefined }).sentence,
+    'OOM kill: chrome, node-7 ran out of memory',
+  );
+});
+
+test('a storm in one sentence', () => {
+  const shop = storm(37).map(({ incident }) => incident);
+  assert.equal(stormSentence(shop), '37 OOM kills in 10 s on node-7: 37 in web/shop');
+  const mixed = [...shop.slice(0, 2), ...[1, 2, 3].map((sequence) => numbered(unitKill(), sequence))];
+  assert.match(stormSentence(mixed), /: 3 in nginx\.service, 2 in web\/shop$/);
+});
+
+test('whatever a process is called, each part stays one short printable line', () => {
+  for (const { what, incident } of hostileKills()) {
+    const { died, ...parts } = message(incident);
+    for (const text of [...Object.values(parts), died.process, died.note, died.others])
+      if (typeof text === 'string') {
+        assert.doesNotMatch(text, /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u, what);
+        assert.ok(text.length < 400, what);
+      }
+    for (const line of terminal(incident, FIRST, 80)) {
+      assert.doesNotMatch(line, /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u, what);
+      assert.ok(line.length <= 80, `${what}: ${line}`);
+    }
+  }
+});

@@ -1,0 +1,480 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { Redactor } from '../src/redact.ts';
+
+const redactor = new Redactor();
+// Put together here, so that no scanner takes this file for a leak.
+const GITHUB = `ghp_${'a1B2c3D4e5'.repeat(4)}`;
+const JWT = `eyJhbGciOiJIUzI1NiJ9.${'eyJzdWIiOiIxIn0'}.dBjftJeZ4CVP_mB92K27uhbUJU1p1r`;
+const SLACK_PATH = ['T00000000', 'B00000000', 'XXXXXXXXXXXXXXXXXXXXXXXX'].join('/');
+const PEM = '-----BEGIN RSA PRIVATE KEY-----\nMIIE\nabc=\n-----END RSA PRIVATE KEY-----';
+
+/** Each row: the arguments (split at single blanks unless given as a list), what becomes of them. */
+type Row = readonly [readonly string[] | string, readonly string[] | string];
+
+function check(rows: readonly Row[], title: string): void {
+  describe(title, () => {
+    for (const [before, after] of rows) {
+      const args = typeof before === 'string' ? before.split(' ') : [...before];
+      const expected = typeof after === 'string' ? after.split(' ') : [...after];
+      test(args.join(' ').slice(0, 100), () => {
+        const once = redactor.args(args);
+        assert.deepEqual(once.args, expected);
+        assert.equal(once.count > 0, args.join() !== expected.join(), 'count');
+        assert.deepEqual(redactor.args(once.args), { args: expected, count: 0 }, 'a second time');
+      });
+    }
+  });
+}
+
+check(
+  [
+    ['app --password=hunter2', 'app --password=***'],
+    ['app --password hunter2 --verbose', 'app --password *** --verbose'],
+    [
+      ['app', '--password', 'two words', '-v'],
+      ['app', '--password', '***', '-v'],
+    ],
+    [
+      ['app', '--password=a b&c;d"e'],
+      ['app', '--password=***'],
+    ],
+    ['app -password hunter2', 'app -password ***'],
+    ['app --PASSWORD=hunter2', 'app --PASSWORD=***'],
+    ['app --db_password=x1 --dbPassword=x2', 'app --db_password=*** --dbPassword=***'],
+    ['app --client-secret s --auth-token t', 'app --client-secret *** --auth-token ***'],
+    ['app --kafka-sasl-password p', 'app --kafka-sasl-password ***'],
+    ['app apiKey=abc access-token=abc', 'app apiKey=*** access-token=***'],
+    ['app --api-key abc --apikey=abc', 'app --api-key *** --apikey=***'],
+    ['app --passphrase p --passwd p --pass p', 'app --passphrase *** --passwd *** --pass ***'],
+    ['keytool -storepass changeit -keypass changeit', 'keytool -storepass *** -keypass ***'],
+    ['java -Dspring.datasource.password=v -jar a.jar', 'java -Dspring.datasource.password=*** -jar a.jar'],
+    ['java -Djavax.net.ssl.keyStorePassword=v', 'java -Djavax.net.ssl.keyStorePassword=***'],
+    ['beam -setcookie monster', 'beam -setcookie ***'],
+    ['helm --set db.password=v,image.tag=1', 'helm --set db.password=***,image.tag=1'],
+    ['kubectl --from-literal=password=v', 'kubectl --from-literal=password=***'],
+    ['docker run -e MYSQL_ROOT_PASSWORD=v mysql:8', 'docker run -e MYSQL_ROOT_PASSWORD=*** mysql:8'],
+    ['wget --http-password=v http://h/', 'wget --http-password=*** http://h/'],
+    ['npm --//registry.example/:_authToken=v', 'npm --//registry.example/:_authToken=***'],
+    [
+      ['kubectl', '--from-literal=password=two words'],
+      ['kubectl', '--from-literal=password=***'],
+    ],
+    ['aws configure set aws_secret_access_key v', 'aws configure set aws_secret_access_key ***'],
+    ['redis-cli config set requirepass v', 'redis-cli config set requirepass ***'],
+    ['redis-server --requirepass v', 'redis-server --requirepass ***'],
+    ['vault --secret-id 1234', 'vault --secret-id ***'],
+    ['app password2=v PASSWORD_READER=v', 'app password2=*** PASSWORD_READER=***'],
+  ],
+  'options and assignments',
+);
+
+check(
+  [
+    ['env PGPASSWORD=v psql -h db', 'env PGPASSWORD=*** psql -h db'],
+    ['MYSQL_PWD=v REDISCLI_AUTH=v', 'MYSQL_PWD=*** REDISCLI_AUTH=***'],
+    ['AWS_SECRET_ACCESS_KEY=/v+1 run', 'AWS_SECRET_ACCESS_KEY=*** run'],
+    ['SECRET_KEY_BASE=v DJANGO_SECRET_KEY=v', 'SECRET_KEY_BASE=*** DJANGO_SECRET_KEY=***'],
+    [
+      ['env', 'DB_PASSWORD=two words'],
+      ['env', 'DB_PASSWORD=***'],
+    ],
+    [
+      ['x', 'password=v host=db user=u'],
+      ['x', 'password=*** host=db user=u'],
+    ],
+    [
+      ['x', 'host=db password=v dbname=d'],
+      ['x', 'host=db password=*** dbname=d'],
+    ],
+    [
+      ['x', "host=db password='it is' dbname=d"],
+      ['x', "host=db password='***' dbname=d"],
+    ],
+    [
+      ['x', 'password = v'],
+      ['x', 'password = ***'],
+    ],
+  ],
+  'environment and key=value',
+);
+
+check(
+  [
+    ['x postgres://u:p@h/db', 'x postgres://u:***@h/db'],
+    ['x redis://:p@h:6379/0', 'x redis://:***@h:6379/0'],
+    ['x amqp://u:p@@h', 'x amqp://u:***@h'],
+    ['x redis://:pa/s?s@h:1', 'x redis://:***@h:1'],
+    ['x mongodb://u:p@h1:1,h2:2/d?tls=true', 'x mongodb://u:***@h1:1,h2:2/d?tls=true'],
+    ['x --db=jdbc:mysql://h/d?user=u&password=p', 'x --db=jdbc:mysql://h/d?user=u&password=***'],
+    [
+      'x jdbc:sqlserver://h:1;user=u;password=p;encrypt=true',
+      'x jdbc:sqlserver://h:1;user=u;password=***;encrypt=true',
+    ],
+    ['x jdbc:oracle:thin:scott/tiger@//h:1521/s', 'x jdbc:oracle:thin:scott/***@//h:1521/s'],
+    ['curl https://h/?token=t&page=2', 'curl https://h/?token=***&page=2'],
+    ['curl https://h/?sv=1&sig=a%2Bb&se=2', 'curl https://h/?sv=1&sig=***&se=2'],
+    [
+      'curl https://s3/k?X-Amz-Date=1&X-Amz-Signature=ab',
+      'curl https://s3/k?X-Amz-Date=1&X-Amz-Signature=***',
+    ],
+    ['git clone https://oauth2:t@git.example/r.git', 'git clone https://oauth2:***@git.example/r.git'],
+    [
+      `git clone https://${'a1b2c3d4'.repeat(4)}@git.example/r.git`,
+      'git clone https://***@git.example/r.git',
+    ],
+    [
+      ['x', 'DefaultEndpointsProtocol=https;AccountName=a;AccountKey=k/k==;EndpointSuffix=core'],
+      ['x', 'DefaultEndpointsProtocol=https;AccountName=a;AccountKey=***;EndpointSuffix=core'],
+    ],
+    [
+      ['x', 'Server=h;User Id=u;Password=p;Encrypt=true'],
+      ['x', 'Server=h;User Id=u;Password=***;Encrypt=true'],
+    ],
+    ['x Endpoint=sb://h/;SharedAccessKey=k=', 'x Endpoint=sb://h/;SharedAccessKey=***'],
+    ['x h:6379,password=p,ssl=True', 'x h:6379,password=***,ssl=True'],
+  ],
+  'URLs and connection strings',
+);
+
+check(
+  [
+    [
+      ['curl', '-H', 'Authorization: Bearer abcdef123'],
+      ['curl', '-H', 'Authorization: Bearer ***'],
+    ],
+    [
+      ['curl', '-H', 'authorization: Basic dTpw'],
+      ['curl', '-H', 'authorization: Basic ***'],
+    ],
+    [
+      ['curl', '-H', 'Authorization: raw token here'],
+      ['curl', '-H', 'Authorization: ***'],
+    ],
+    [
+      ['curl', '-H', 'X-Api-Key: abc'],
+      ['curl', '-H', 'X-Api-Key: ***'],
+    ],
+    [
+      ['curl', '-HCookie: a=b; c=d'],
+      ['curl', '-HCookie: ***'],
+    ],
+    [
+      ['curl', '--header=Cookie: a=b; c=d'],
+      ['curl', '--header=Cookie: ***'],
+    ],
+    ['http X-Auth-Token:abc', 'http X-Auth-Token:***'],
+    [
+      ['say', 'Bearer abcdef123 is mine'],
+      ['say', 'Bearer *** is mine'],
+    ],
+    [
+      ['x', '{"user":"u","password":"p\\"q","n":1}'],
+      ['x', '{"user":"u","password":"***","n":1}'],
+    ],
+    [
+      ['x', '{"auth": {"token": "t"}}'],
+      ['x', '{"auth": {"token": "***"}}'],
+    ],
+    [
+      ['python', '-c', 'environ["TOKEN"]="v"; run(environ["TOKEN"])'],
+      ['python', '-c', 'environ["TOKEN"]="***"; run(environ["TOKEN"])'],
+    ],
+    [
+      ['x', '{"command":["app","--password","v","--port","1"]}'],
+      ['x', '{"command":["app","--password","***","--port","1"]}'],
+    ],
+    [
+      ['x', '{"tokens": ["a", "b]"], "n": 1}'],
+      ['x', '{"tokens": [***], "n": 1}'],
+    ],
+    [
+      ['x', '{"pin":1,"secret":12345}'],
+      ['x', '{"pin":1,"secret":***}'],
+    ],
+    [
+      ['x', '{\\"password\\":\\"p\\",\\"a\\":1}'],
+      ['x', '{\\"password\\":\\"***\\",\\"a\\":1}'],
+    ],
+    [
+      ['x', '--spring.application.json={"db.password":"p"}'],
+      ['x', '--spring.application.json={"db.password":"***"}'],
+    ],
+    [
+      ['x', 'org.apache.Login required username="u" password="p";'],
+      ['x', 'org.apache.Login required username="u" password="***";'],
+    ],
+    [
+      ['x', PEM],
+      ['x', '***'],
+    ],
+    [
+      ['x', `key is ${PEM} end`],
+      ['x', 'key is *** end'],
+    ],
+    [
+      ['x', '-----BEGIN PRIVATE KEY-----\nMIIE cut he'],
+      ['x', '***'],
+    ],
+  ],
+  'headers, JSON, key blocks',
+);
+
+check(
+  [
+    [`x ${GITHUB}`, 'x ***'],
+    [`x id=${GITHUB},y`, 'x id=***,y'],
+    [`x github_pat_${'a1'.repeat(20)}`, 'x ***'],
+    [`x AKIA${'ABCD2345'.repeat(2)}`, 'x ***'],
+    [`x xoxb-${'1'.repeat(12)}-abc`, 'x ***'],
+    [`x sk_live_${'a1'.repeat(12)}`, 'x ***'],
+    [`x AIza${'a'.repeat(35)}`, 'x ***'],
+    [`x glpat-${'a'.repeat(20)}`, 'x ***'],
+    [`x npm_${'a'.repeat(36)}`, 'x ***'],
+    [`x ${JWT}`, 'x ***'],
+    [`x https://hooks.slack.com/services/${SLACK_PATH}`, 'x https://hooks.slack.com/services/***'],
+  ],
+  'tokens that are known by their looks',
+);
+
+check(
+  [
+    ['mysql -uroot -psecret shop', 'mysql -uroot -p*** shop'],
+    ['/usr/bin/mysqldump -psecret shop', '/usr/bin/mysqldump -p*** shop'],
+    ['docker exec db mariadb-dump -psecret', 'docker exec db mariadb-dump -p***'],
+    ['redis-cli -h h -a s ping', 'redis-cli -h h -a *** ping'],
+    ['curl -u user:pass http://h/', 'curl -u user:*** http://h/'],
+    ['curl -sSuuser:pass http://h/', 'curl -sSuuser:*** http://h/'],
+    ['curl --user user:pass --proxy-user a:b', 'curl --user user:*** --proxy-user a:***'],
+    ['curl -b sid=abc http://h/', 'curl -b sid=*** http://h/'],
+    ['sshpass -p s ssh h', 'sshpass -p *** ssh h'],
+    ['sshpass -ps ssh h', 'sshpass -p*** ssh h'],
+    ['openssl rsa -passin pass:s -in k', 'openssl rsa -passin pass:*** -in k'],
+    ['ldapsearch -D cn=a -w s', 'ldapsearch -D cn=a -w ***'],
+    ['smbclient //h/s -U u%p', 'smbclient //h/s -U u%***'],
+    ['docker login -u u -p s', 'docker login -u u -p ***'],
+    ['sqlplus scott/tiger@db', 'sqlplus scott/***@db'],
+    ['sudo -E mysql -psecret', 'sudo -E mysql -p***'],
+  ],
+  'options that are secret for one program',
+);
+
+check(
+  [
+    [
+      ['sh', '-c', 'mysql -psecret shop; curl -u a:b http://h/'],
+      ['sh', '-c', 'mysql -p*** shop; curl -u a:*** http://h/'],
+    ],
+    [
+      ['sh', '-c', 'PGPASSWORD=v psql -h db -U app'],
+      ['sh', '-c', 'PGPASSWORD=*** psql -h db -U app'],
+    ],
+    [
+      ['bash', '-lc', 'app --password "two words" --port 1'],
+      ['bash', '-lc', 'app --password "***" --port 1'],
+    ],
+    [
+      ['sh', '-c', "mysql -p'two words' shop"],
+      ['sh', '-c', "mysql -p'***' shop"],
+    ],
+    [
+      ['sh', '-c', `ssh h "mysql -psecret shop" && echo done`],
+      ['sh', '-c', `ssh h "mysql -p*** shop" && echo done`],
+    ],
+    [
+      ['sh', '-c', `curl -d 'a;b' "http://h/?a=1&b=2" -u u:p`],
+      ['sh', '-c', `curl -d 'a;b' "http://h/?a=1&b=2" -u u:***`],
+    ],
+    [
+      ['sh', '-c', `curl -H "Authorization: Bearer abcdef12" http://h/`],
+      ['sh', '-c', `curl -H "Authorization: Bearer ***" http://h/`],
+    ],
+    [
+      ['sh', '-c', `export API_KEY='x y'; run --api-key=$API_KEY`],
+      ['sh', '-c', `export API_KEY='***'; run --api-key=***`],
+    ],
+    [
+      ['sh', '-c', `TOKEN="a"b run`],
+      ['sh', '-c', `TOKEN=*** run`],
+    ],
+  ],
+  'a script in one argument',
+);
+
+const UNTOUCHED = [
+  'java -Xmx2g -XX:+UseG1GC -jar shop.jar --spring.profiles.active=prod',
+  'app --password-file /run/p --token-file=/run/t',
+  'app --tokenizer bert --keyspace ks --key-type rsa --monkey=1',
+  'app author=me keyboard=us tokens-per-second=5',
+  'vllm serve --max-tokens 4096 --max_num_batched_tokens=8192',
+  'psql -h db -U app shop',
+  'psql --password shop',
+  'mysql -u root -p shop',
+  'mysql --password shop',
+  'docker run --name mysql -p3306:3306 img',
+  'docker run --user 1000:1000 registry.example/auth:1.2',
+  'mongod --auth --port 27017',
+  'app --password --verbose',
+  'app --no-password next --ask-vault-pass next',
+  'nginx --private-key /etc/ssl/private/site.key',
+  'app --token=/var/run/secrets/kubernetes.io/serviceaccount/token',
+  'app --auth=basic --password=',
+  'ffmpeg -pass 1 -i a.mp4',
+  'ssh -p 22 host',
+  'cp -a /a /b',
+  'PWD=/home/u OLDPWD=/ run',
+  'git clone https://git.example:8443/@scope/pkg',
+  'git clone git@git.example:r.git',
+  'x https://user@h/path?page=2',
+  'x std::Token::next vault-secret://path token',
+  'compass bypass=1 --signal=TERM --authority=ca',
+  'kubectl create secret generic db',
+  'x 2>&1 -----BEGIN CERTIFICATE-----',
+  'x hypnpm_short ghp_short eyJ.a.b AKIASHORT',
+  'app --session-timeout=5 --cookie-domain-policy=lax --secret-name=db',
+];
+check(
+  UNTOUCHED.map((line) => [line, line] as const),
+  'what looks like a secret and is none',
+);
+
+describe('own patterns', () => {
+  test('the group called secret, else the first group, else the whole match', () => {
+    const own = new Redactor([/licen[cs]e (?<secret>\S+)/, /pin=(\d+)/g, /ACME-\d+/i]);
+    assert.deepEqual(own.args(['x', 'licence', 'abc', 'pin=12', 'acme-77', 'pin=34']), {
+      args: ['x', 'licence', '***', 'pin=***', '***', 'pin=***'],
+      count: 4,
+    });
+  });
+
+  test('a match over several arguments is masked in each of them', () => {
+    const own = new Redactor([/two words/]);
+    assert.deepEqual(own.args(['a two', 'words b']).args, ['a ***', '*** b']);
+  });
+
+  test('built-in rules go on beside them, and a second time changes nothing', () => {
+    const own = new Redactor([/\d{4}/]);
+    const once = own.text('pin 1234 password=x');
+    assert.deepEqual(once, { text: 'pin *** password=***', count: 2 });
+    assert.deepEqual(own.text(once.text), { text: once.text, count: 0 });
+  });
+});
+
+test('a text (a log line, a script) obeys the same rules', () => {
+  assert.deepEqual(
+    redactor.text('started app --password hunter2 --token=t; ok').text,
+    'started app --password *** --token=***; ok',
+  );
+  assert.deepEqual(redactor.text('nothing here'), { text: 'nothing here', count: 0 });
+});
+
+describe('hostile input', () => {
+  const PIECES = [
+    'a',
+    ' ',
+    '=',
+    ':',
+    '"',
+    "'",
+    '\\',
+    '-',
+    '--',
+    '&',
+    ';',
+    ',',
+    '://',
+    '@',
+    '/',
+    '.',
+    '{',
+    '}',
+    '\n',
+    'é',
+    '***',
+    'password',
+    'token',
+    'Authorization: ',
+    'Bearer ',
+    'Cookie',
+    '--password',
+    '-p',
+    '-u',
+    'mysql ',
+    'curl ',
+    'eyJabcdef',
+    'ghp_',
+    '-----BEGIN PRIVATE KEY-----',
+    '-----END',
+    'hooks.slack.com/services/',
+    ':thin:',
+    'AKIAABCDEFGHIJKLMNOP',
+    'sqlplus ',
+  ];
+
+  test('redacting twice changes nothing, for 20,000 random command lines', () => {
+    const random = generator(1);
+    for (let i = 0; i < 20_000; i++) {
+      const args = Array.from({ length: 1 + (random() % 3) }, () =>
+        Array.from({ length: random() % 9 }, () => PIECES[random() % PIECES.length]).join(''),
+      );
+      const once = redactor.args(args).args;
+      assert.deepEqual(redactor.args(once), { args: once, count: 0 }, JSON.stringify(args));
+      const text = redactor.text(args.join(' ')).text;
+      assert.deepEqual(redactor.text(text), { text, count: 0 }, JSON.stringify(args));
+    }
+  });
+
+  /** Time per length must not grow: a quadratic step would cost 16 times as much at 4 times the length. */
+  const ADVERSARIES = [
+    ...PIECES,
+    'password=',
+    'password=a"',
+    "password='",
+    'a:',
+    'x=password:',
+    '://a:b',
+    '://a:b@',
+    'password&',
+    'password=a,b ',
+    'token=a&b',
+    'eyJ.',
+    'eyJabcde.',
+    'a-',
+    'aA',
+    'Bearer  ',
+    'cookie: a\\',
+    '--token ',
+    '-p"',
+    'curl -u ',
+    'mysql -p',
+    '-----BEGIN ',
+    '\\"',
+  ];
+  for (const piece of ADVERSARIES) {
+    test(`time is linear in repetitions of ${JSON.stringify(piece)}`, () => {
+      const small = fastest(piece.repeat(Math.ceil(32_768 / piece.length)));
+      const large = fastest(piece.repeat(Math.ceil(131_072 / piece.length)));
+      assert.ok(large < 10 * small + 5, `${small.toFixed(2)} ms, four times as long ${large.toFixed(2)} ms`);
+    });
+  }
+
+  function fastest(text: string): number {
+    let best = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < 4; i++) {
+      const start = performance.now();
+      redactor.args(['x', text]);
+      redactor.text(`${text} ${text}`);
+      best = Math.min(best, performance.now() - start);
+    }
+    return best;
+  }
+});
+
+/** Park and Miller's generator: the same numbers on every run. */
+function generator(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state * 48_271) % 2_147_483_647;
+    return state;
+  };
+}

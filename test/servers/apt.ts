@@ -1,0 +1,55 @@
+/** Servers that Debian packages: unpacked into a cache outside the checkout, never installed. */
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+const LIMIT_SECONDS = 300;
+
+// One at a time: two test files may want the same folder. The kernel ends the lock with its owner. The folder appears
+// under its name only when it is complete. The package lists of a fresh machine are empty, so a failure asks for them.
+const UNPACK = `
+folder=$1; shift
+test -d "$folder" && exit 0
+rm -rf "$folder.part" && mkdir -p "$folder.part/debs" && cd "$folder.part/debs"
+timeout ${LIMIT_SECONDS} apt-get download "$@" >/dev/null 2>&1 ||
+  { apt-get update >/dev/null 2>&1; timeout ${LIMIT_SECONDS} apt-get download "$@" >/dev/null || exit 1; }
+for deb in *.deb; do dpkg-deb -x "$deb" "$folder.part" || exit 1; done
+rm -rf "$folder.part/debs" && mv "$folder.part" "$folder"`;
+
+/** The root folder with the packages' files, or why there is none: the reason that a skipped test gives. */
+export type UnpackedPackages = { readonly root: string } | { readonly missing: string };
+
+/** @param packages every package that the machine may lack, libraries too: dependencies are not followed */
+export async function unpackPackages(name: string, packages: readonly string[]): Promise<UnpackedPackages> {
+  const cache = process.env.OOM_WITNESS_TEST_CACHE ?? join(homedir(), '.cache', 'oom-witness-test');
+  const hash = createHash('sha256').update(packages.join('\n')).digest('hex');
+  const root = join(cache, 'apt', `${name}-${hash.slice(0, 12)}`);
+  if (existsSync(root)) return { root };
+  await mkdir(join(cache, 'apt'), { recursive: true });
+  try {
+    await promisify(execFile)('flock', [
+      join(cache, 'apt', 'lock'),
+      'sh',
+      '-c',
+      UNPACK,
+      'sh',
+      root,
+      ...packages,
+    ]);
+    return { root };
+  } catch (error) {
+    const said = (error as { stderr?: string }).stderr?.trim().split('\n').at(-1);
+    return { missing: `apt-get cannot download ${name}: ${said || (error as Error).message}` };
+  }
+}
+
+/** LD_LIBRARY_PATH of programs below `root`. */
+export function libraryPath(root: string, ...more: readonly string[]): string {
+  const { arch } = process;
+  const triplet = arch === 'arm64' ? 'aarch64-linux-gnu' : arch === 'x64' ? 'x86_64-linux-gnu' : arch;
+  return [`usr/lib/${triplet}`, `lib/${triplet}`, ...more].map((folder) => join(root, folder)).join(':');
+}

