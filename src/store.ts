@@ -2,17 +2,19 @@ import { accessSync, constants } from 'node:fs';
 import path from 'node:path';
 import type { Incident } from './incident.ts';
 import type { Delivery, Recurrence } from './sink.ts';
-import { Ledger, type Position, type QueueState, type Settlement } from './store/ledger.ts';
+import { Ledger, type Position } from './store/ledger.ts';
 import { lockStateDir, StateLockedError } from './store/lock.ts';
 import { makeFolderPrivately } from './store/private-file.ts';
+import type { QueueState, Settlement } from './store/queues.ts';
 import { DISK_LIMITS, MEMORY_LIMITS, Retention, type RetentionLimits } from './store/retention.ts';
-import { NewerSchemaError } from './store/schema.ts';
 import { setAside } from './store/set-aside.ts';
 import { transfer } from './store/transfer.ts';
+import { isDamage, isDiskTrouble, sqliteCode } from './store/trouble.ts';
 import { WalSync } from './store/wal-sync.ts';
 
-export type { Position, QueueState, Settlement } from './store/ledger.ts';
+export type { Position } from './store/ledger.ts';
 export { StateLockedError } from './store/lock.ts';
+export type { QueueState, Settlement } from './store/queues.ts';
 
 export const DATABASE_FILE = 'oom-witness.db';
 
@@ -50,9 +52,6 @@ export interface PendingDelivery {
 
 /** After the disk failed it is tried again at the first change that comes this much later. */
 const DISK_RETRY_MS = 60_000;
-
-/** SQLITE_ERROR (a table is missing: not our database), SQLITE_CORRUPT, SQLITE_FORMAT, SQLITE_NOTADB; https://sqlite.org/rescode.html */
-const DAMAGE: ReadonlySet<number> = new Set([1, 11, 24, 26]);
 
 /**
  * Incidents, what is still to be delivered to whom, and the watcher's position.
@@ -131,7 +130,7 @@ export class Store {
 
   /** What is due for the sink, in order of arrival: at most `limit`, fewer where they are large. */
   pending(sink: string, limit: number): readonly PendingDelivery[] {
-    return this.#run((ledger) => ledger.pending(sink, limit, this.#options.now())).map(
+    return this.#run((ledger) => ledger.queues.pending(sink, limit, this.#options.now())).map(
       ({ incident, attempts, nextAt }) => ({ delivery: this.#delivery(incident), attempts, nextAt }),
     );
   }
@@ -151,25 +150,25 @@ export class Store {
 
   /** When the sink's next delivery is due, milliseconds since the epoch (0: now); undefined when nothing is pending. */
   nextDue(sink: string): number | undefined {
-    return this.#run((ledger) => ledger.nextDue(sink));
+    return this.#run((ledger) => ledger.queues.nextDue(sink));
   }
 
   settle(sink: string, settlements: readonly Settlement[]): void {
-    this.#change((ledger) => ledger.settle(sink, settlements));
+    this.#change((ledger) => ledger.queues.settle(sink, settlements));
   }
 
   /** Makes deliveries that were put off due at once. */
   release(sink: string, ids: readonly string[]): void {
-    this.#change((ledger) => ledger.release(sink, ids));
+    this.#change((ledger) => ledger.queues.release(sink, ids));
   }
 
   /** Makes all deliveries due that are held for `complete`. */
   releaseHeld(sink: string): void {
-    this.#change((ledger) => ledger.releaseUntried(sink));
+    this.#change((ledger) => ledger.queues.releaseUntried(sink));
   }
 
   queue(sink: string): QueueState {
-    return this.#run((ledger) => ledger.queue(sink));
+    return this.#run((ledger) => ledger.queues.state(sink));
   }
 
   /** Earlier kills of the same workload in the 24 hours before this one. The same answer whenever it is asked. */
@@ -294,21 +293,6 @@ export class Store {
     this.#lock?.release();
     this.#lock = undefined;
   }
-}
-
-function sqliteCode(error: unknown): number | undefined {
-  const { code, errcode } = error as { code?: string; errcode?: number };
-  return code === 'ERR_SQLITE_ERROR' && errcode !== undefined ? errcode & 0xff : undefined;
-}
-
-function isDiskTrouble(error: unknown): boolean {
-  return sqliteCode(error) !== undefined || isDamage(error);
-}
-
-/** Waiting does not help: the content is wrong. (A SyntaxError is an incident that is no JSON any more.) */
-function isDamage(error: unknown): boolean {
-  if (error instanceof SyntaxError || error instanceof NewerSchemaError) return true;
-  return DAMAGE.has(sqliteCode(error) ?? 0);
 }
 
 /** Closing a database on a broken disk may fail in its last checkpoint; what it holds is let go of all the same. */

@@ -100,7 +100,11 @@ class LogAnalysis implements LineTaker {
     if (this.#stale === LINES_AFTER_HEADER) this.#assembler?.end();
   }
 
-  interrupt(): void {
+  skipped(): void {
+    this.#format?.decoder.skipped();
+  }
+
+  complete(): void {
     const record = this.#format?.decoder.flush();
     if (record !== undefined) this.#record(record);
   }

@@ -23,10 +23,12 @@ export interface DecodedLine extends Omit<LogRecord, 'sequence'> {
 
 /** One format of logs. */
 export interface Decoder {
-  /** Gives the records that are complete with this line, in order. */
+  /** @returns the record that is complete with this line */
   line(line: string, number: number): LogRecord | undefined;
-  /** The input has ended or goes on elsewhere: the record that waited for more lines. */
+  /** The record that waits for more lines, when there are none. */
   flush(): LogRecord | undefined;
+  /** The next line does not follow the last one: forgets what began there. */
+  skipped(): void;
   /** What some line of every kill report contains: other parts of a big log are not looked at. */
   readonly needles: readonly string[];
   /** How many lines before such a line its record can begin. */
@@ -68,6 +70,10 @@ export class LineDecoder implements Decoder {
     const pending = this.#pending;
     this.#pending = undefined;
     return pending;
+  }
+
+  skipped(): void {
+    this.#pending = undefined;
   }
 }
 

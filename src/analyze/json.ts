@@ -28,8 +28,11 @@ export class JsonDecoder implements Decoder {
   }
 
   flush(): LogRecord | undefined {
-    this.#object = undefined;
     return undefined;
+  }
+
+  skipped(): void {
+    this.#object = undefined;
   }
 
   #record(json: string, number: number): LogRecord | undefined {

@@ -4,13 +4,15 @@ import type { Decoder } from './decoder.ts';
 const NEWLINE = 0x0a;
 /** No record of the kernel is as long in any format; what is longer is not looked at. */
 const LONGEST_LINE = 512 << 10;
-/** A process's name can break its line into 16. */
+/** A process's name can break its line into 16: so long a line may go on after what was found in it. */
 const LINES_AFTER = 16;
 
 export interface LineTaker {
   take(line: string, number: number): void;
-  /** The lines that follow are not connected with those before: completes what waits for more. */
-  interrupt(): void;
+  /** Completes what waits for more lines. */
+  complete(): void;
+  /** The line that comes next does not follow the one before. */
+  skipped(): void;
   /** Nothing has begun that the next lines could be part of. */
   readonly idle: boolean;
 }
@@ -25,7 +27,8 @@ export class LineScanner {
   #rest: Buffer = Buffer.alloc(0);
   #lines = 0;
   #overlong = false;
-  #mustTake = 0;
+  /** So many lines are taken in any case. */
+  #linger = 0;
 
   constructor(decoder: Pick<Decoder, 'needles' | 'linesBefore'>, taker: LineTaker) {
     this.#decoder = decoder;
@@ -42,13 +45,16 @@ export class LineScanner {
     const needles = this.#decoder.needles.map((needle) => new Needle(data, needle));
     let at = 0;
     for (;;) {
-      if (this.#mustTake === 0 && this.#isIdle()) {
+      if (this.#linger === 0 && this.#isIdle()) {
         const hit = Math.min(...needles.map((needle) => needle.next(at)));
         const start = linesBack(data, Math.min(hit, data.length), this.#decoder.linesBefore, at);
-        this.#lines += countNewlines(data, at, start);
-        at = start;
+        if (start > at) {
+          this.#taker.skipped();
+          this.#lines += countNewlines(data, at, start);
+          at = start;
+        }
         if (hit === Number.POSITIVE_INFINITY) break;
-        this.#mustTake = countNewlines(data, at, hit) + 1 + LINES_AFTER;
+        this.#linger = countNewlines(data, at, hit) + 1 + LINES_AFTER;
       }
       const end = data.indexOf(NEWLINE, at);
       if (end < 0) break;
@@ -69,12 +75,13 @@ export class LineScanner {
       this.#take(lines.subarray(at, end));
       at = end + 1;
     }
-    this.#taker.interrupt();
+    this.#taker.complete();
   }
 
   #take(bytes: Buffer): void {
     this.#lines += 1;
-    if (this.#mustTake > 0) this.#mustTake -= 1;
+    if (!this.#taker.idle) this.#linger = LINES_AFTER;
+    else if (this.#linger > 0) this.#linger -= 1;
     const skip = this.#overlong || bytes.length > LONGEST_LINE;
     this.#overlong = false;
     if (skip) return;
@@ -84,7 +91,7 @@ export class LineScanner {
 
   #isIdle(): boolean {
     if (!this.#taker.idle) return false;
-    this.#taker.interrupt();
+    this.#taker.complete();
     return this.#taker.idle;
   }
 }

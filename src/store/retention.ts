@@ -46,7 +46,7 @@ export class Retention {
   }
 
   enforce(ledger: Ledger, now: number): void {
-    for (const { name, dropped } of ledger.forgetSinks(now - REMOVED_SINK_MS))
+    for (const { name, dropped } of ledger.queues.forgetSinks(now - REMOVED_SINK_MS))
       if (dropped > 0) this.#dropped(name, dropped, 'the sink is no longer configured');
     this.#boundQueues(ledger);
     ledger.deleteSettled(now - this.#limits.ageMs, ALWAYS);
@@ -57,9 +57,10 @@ export class Retention {
   #boundQueues(ledger: Ledger): void {
     const limit = this.#limits.pending;
     if (ledger.count <= limit) return;
-    for (const sink of ledger.sinks) {
-      const excess = ledger.queue(sink).depth - limit;
-      if (excess > 0) this.#dropped(sink, ledger.dropOldest(sink, excess), `more than ${limit} were waiting`);
+    for (const sink of ledger.queues.sinks) {
+      const excess = ledger.queues.state(sink).depth - limit;
+      if (excess > 0)
+        this.#dropped(sink, ledger.queues.dropOldest(sink, excess), `more than ${limit} were waiting`);
     }
   }
 
@@ -75,11 +76,11 @@ export class Retention {
   #boundBytes(ledger: Ledger): void {
     while (ledger.bytes() > this.#limits.bytes) {
       if (ledger.deleteSettled(ALWAYS, step(ledger.count)) > 0) continue;
-      const [deepest] = ledger.sinks
-        .map((name) => ({ name, depth: ledger.queue(name).depth }))
+      const [deepest] = ledger.queues.sinks
+        .map((name) => ({ name, depth: ledger.queues.state(name).depth }))
         .sort((a, b) => b.depth - a.depth);
       if (deepest === undefined || deepest.depth === 0) return;
-      const dropped = ledger.dropOldest(deepest.name, step(deepest.depth));
+      const dropped = ledger.queues.dropOldest(deepest.name, step(deepest.depth));
       this.#dropped(deepest.name, dropped, `the store is larger than ${this.#limits.bytes} bytes`);
     }
   }

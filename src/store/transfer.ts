@@ -24,17 +24,23 @@ export function transfer(from: Ledger, to: Ledger, which: 'all' | { readonly new
     `SELECT name, attempts, next_at, error FROM delivery JOIN sink ON number = sink
      WHERE sink IN (SELECT number FROM sink) AND incident = ?`,
   );
-  const configured = new Set(to.sinks);
+  const configured = new Set(to.queues.sinks);
 
   transaction(to.database, () => {
     for (const n of numbers.sort((a, b) => a - b)) {
       const [row] = readable(incidentOf, n);
       const incident = row && parsed(String(row.json));
       if (incident === undefined) continue;
-      if (!to.insert(incident, Number(row?.stored_at))) to.dequeue(incident.id);
+      if (!to.insert(incident, Number(row?.stored_at))) to.queues.dequeue(incident.id);
       for (const { name, attempts, next_at: nextAt, error } of readable(deliveriesOf, n))
         if (configured.has(String(name)))
-          to.enqueue(String(name), incident.id, Number(attempts), Number(nextAt), error as string | null);
+          to.queues.enqueue(
+            String(name),
+            incident.id,
+            Number(attempts),
+            Number(nextAt),
+            error as string | null,
+          );
     }
     for (const row of readable(from.database.prepare('SELECT boot_id, sequence FROM position')))
       to.savePosition({ bootId: String(row.boot_id), sequence: Number(row.sequence) });

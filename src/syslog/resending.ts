@@ -1,7 +1,7 @@
 import type { SyslogMessage } from './message.ts';
 import type { Transport } from './transport.ts';
 
-/** Measured, rsyslog writes what it has read within 20 ms; a loaded one may need longer. */
+/** A server writes what it has read within milliseconds; a loaded one may need longer. */
 const DOUBTFUL_MS = 5000;
 const MOST_MESSAGES = 1000;
 const MOST_BYTES = 1024 * 1024;
