@@ -36,7 +36,7 @@ static void mark(int fd) {
   char buffer[16384];
   int out = open("/dev/kmsg", O_WRONLY);
   long long before = now_ns();
-  if (out < 0 || write(out, "<15>oom-witness-bench", 21) < 0) return;
+  if (out < 0 || write(out, "<15>oom-witness-bench\n", 22) < 0) return;
   long long after = now_ns();
   close(out);
   ssize_t n;

@@ -1,8 +1,8 @@
-import { createHmac } from 'node:crypto';
 import * as v from 'valibot';
 import { type EncodedEvent, encodeEvents } from '../src/event-format.ts';
 import { shown } from '../src/format.ts';
 import { type HttpAnswer, HttpPost, isTemporary, retryAfterMs, type TlsMaterial } from '../src/http-post.ts';
+import { crypto } from '../src/lazy-builtins.ts';
 import { type Option, OptionError } from '../src/option.ts';
 import { DELIVERED, type Delivery, type Outcome, type Sink, type SinkContext } from '../src/sink.ts';
 import { readTlsFiles } from '../src/tls-files.ts';
@@ -142,7 +142,7 @@ class WebhookSink implements Sink {
 
 /** Hexadecimal HMAC-SHA256 over `<seconds>.<body>`: with the time inside, an old request cannot be sent again unnoticed. */
 export function signature(secret: string, seconds: number, body: string): string {
-  return createHmac('sha256', secret).update(`${seconds}.${body}`).digest('hex');
+  return crypto().createHmac('sha256', secret).update(`${seconds}.${body}`).digest('hex');
 }
 
 function outcomeOf({ status, headers, body }: HttpAnswer, now: number): Outcome {

@@ -1,4 +1,5 @@
 /** The composition root of `oom-witness run`: sinks start first, watchers stop first. */
+import { writeSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import packageJson from '../package.json' with { type: 'json' };
@@ -9,7 +10,7 @@ import { DEAD_LETTER_FILE, DeadLetterFile } from './deliver/dead-letter.ts';
 import { Couriers } from './deliver/delivery.ts';
 import { Events } from './events.ts';
 import { DEFAULT_PATHS, type Host, readHost } from './host.ts';
-import { createLog, type Log } from './log.ts';
+import { createLog, type Log, lineWriter } from './log.ts';
 import { Metrics } from './metrics.ts';
 import { Redactor } from './redact.ts';
 import { protectSelf } from './self-protection.ts';
@@ -20,7 +21,7 @@ import { StateLockedError, Store } from './store.ts';
 /** What the agent is given of the process that it runs in. */
 export interface AgentIo {
   readonly stdout: NodeJS.WriteStream;
-  readonly stderr: NodeJS.WriteStream;
+  readonly stderr: NodeJS.WriteStream & { readonly fd: number };
   /** Aborted when the agent is asked to end; the reason is the signal's name. */
   readonly signal: AbortSignal;
   /** Calls the listener on SIGHUP; returns the function that stops that. */
@@ -74,8 +75,8 @@ class Agent {
     this.#log = createLog({
       level: config.logLevel,
       readable: io.stderr.isTTY,
-      colour: io.stderr.isTTY && !process.env.NO_COLOR,
-      write: (line) => io.stderr.write(line),
+      colour: io.stderr.isTTY && io.stderr.hasColors(),
+      write: lineWriter((bytes) => writeSync(io.stderr.fd, bytes)),
       redact: (text) => (config.redact ? redactor.text(text).text : text),
       now: Date.now,
     });
@@ -239,7 +240,7 @@ class Agent {
         status: () => this.#parts(),
         metrics: this.#metrics,
         now: Date.now,
-        failed: (reason) => this.#log('error', 'page or API failed', { reason }),
+        failed: (reason) => this.#events.answerFailed(reason),
       });
       this.#events.listening(server.url);
       return server;

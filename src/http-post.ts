@@ -1,5 +1,5 @@
-import http from 'node:http';
-import https from 'node:https';
+import type * as Http from 'node:http';
+import { http, https } from './lazy-builtins.ts';
 
 /** PEM contents. */
 export interface TlsMaterial {
@@ -12,7 +12,7 @@ export interface HttpAnswer {
   readonly status: number;
   readonly statusText: string;
   /** Lower-case names. */
-  readonly headers: http.IncomingHttpHeaders;
+  readonly headers: Http.IncomingHttpHeaders;
   /** Its beginning: at most `ANSWER_LIMIT` bytes are read. */
   readonly body: string;
 }
@@ -29,18 +29,18 @@ const LONGEST_WAIT_MS = 3_600_000;
  */
 export class HttpPost {
   readonly #url: URL;
-  readonly #request: typeof http.request;
-  readonly #agent: http.Agent;
+  readonly #request: typeof Http.request;
+  readonly #agent: Http.Agent;
   readonly #timeoutMs: number;
 
   constructor(url: URL, tls: TlsMaterial = {}, timeoutMs = TIMEOUT_MS) {
     this.#timeoutMs = timeoutMs;
     const secure = url.protocol === 'https:';
     this.#url = url;
-    this.#request = secure ? https.request : http.request;
+    this.#request = secure ? https().request : http().request;
     this.#agent = secure
-      ? new https.Agent({ keepAlive: true, maxSockets: 1, ...tls })
-      : new http.Agent({ keepAlive: true, maxSockets: 1 });
+      ? new (https().Agent)({ keepAlive: true, maxSockets: 1, ...tls })
+      : new (http().Agent)({ keepAlive: true, maxSockets: 1 });
   }
 
   /** Any status is an answer. Rejects when there is none: no connection, a cut one, the time limit, or `signal`. */

@@ -31,6 +31,9 @@ const SAME_START_MS = 100;
 const TITLE_AFTER_MS = 500;
 const MAX_YOUNG = 4_096;
 
+/** A process found by a scan is read again by the following ones until it is this old in the table. */
+const SETTLED_AFTER_MS = 2_000;
+
 /** What one exec made of a process; shared by the children that it forks. */
 interface Image {
   /** Arguments joined by NUL, secrets taken out; undefined: see `missing`. */
@@ -109,6 +112,8 @@ export class ProcessTable implements ProcEventHandler {
   readonly #dead: Entry[] = [];
   readonly #killed: Entry[] = [];
   #young: Entry[] = [];
+  /** Found by scans a moment ago, perhaps between their fork and their exec. */
+  #found: { readonly entry: Entry; readonly at: number }[] = [];
   #cursor: Iterator<Entry> | undefined;
   #unscanned: number[] = [];
   #bytes = 0;
@@ -192,6 +197,11 @@ export class ProcessTable implements ProcEventHandler {
 
   /** Adds the processes of /proc that are not known yet; the way of knowing where there are no events. */
   scanForNew(): number {
+    const now = this.#now();
+    this.#found = this.#found.filter(
+      ({ entry, at }) => entry.exitedAt === undefined && now - at < SETTLED_AFTER_MS,
+    );
+    for (const { entry } of this.#found) this.#reread(entry);
     const pids = this.#files.pids();
     const there = new Set(pids);
     let found = 0;
@@ -199,9 +209,10 @@ export class ProcessTable implements ProcEventHandler {
       const entry = this.#entries.get(pid);
       if (entry !== undefined && entry.exitedAt === undefined) continue;
       this.#look(pid);
+      const added = this.#alive(pid);
+      if (added !== undefined && this.#found.length < MAX_YOUNG) this.#found.push({ entry: added, at: now });
       found++;
     }
-    const now = this.#now();
     for (const entry of [...this.#entries.values()])
       if (entry.exitedAt === undefined && !there.has(entry.pid)) this.#bury(entry, true, now);
     return found;

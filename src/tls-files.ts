@@ -1,6 +1,5 @@
-import { X509Certificate } from 'node:crypto';
-import { createSecureContext } from 'node:tls';
 import type { TlsMaterial } from './http-post.ts';
+import { crypto, tls } from './lazy-builtins.ts';
 import { OptionError } from './option.ts';
 import { readSmallFile } from './small-file.ts';
 
@@ -21,8 +20,8 @@ export function readTlsFiles(
   if (cert !== undefined && key === undefined) throw missing(options.cert, options.key);
   if (key !== undefined && cert === undefined) throw missing(options.key, options.cert);
   // An authority that cannot be read would be passed over in silence, and every connection fail later.
-  if (ca !== undefined) usable(options.ca, () => new X509Certificate(ca));
-  if (cert !== undefined) usable(options.cert, () => createSecureContext({ cert, key }));
+  if (ca !== undefined) usable(options.ca, () => new (crypto().X509Certificate)(ca));
+  if (cert !== undefined) usable(options.cert, () => tls().createSecureContext({ cert, key }));
   if (ca === undefined && cert === undefined) return undefined;
   return { ...(ca === undefined ? {} : { ca }), ...(cert === undefined ? {} : { cert, key }) };
 }

@@ -166,6 +166,16 @@ describe('the process table', () => {
     assert.ok(table.bytes < 5 << 20, `${table.bytes} bytes`);
   });
 
+  it('reads a process again that a scan found between its fork and its exec', (t) => {
+    const { proc, clock, table } = setup(t);
+    proc.set(7, { args: ['sh'], startTicks: 5_000 });
+    table.scanForNew();
+    proc.set(7, { args: ['java'], startTicks: 5_000 });
+    clock.now = 50_100;
+    table.scanForNew();
+    assert.deepEqual(table.capture(7, 50_100)?.args, ['java']);
+  });
+
   it('finds new processes without events', (t) => {
     const { proc, table } = setup(t);
     proc.set(7, { args: ['one'], startTicks: 4_000 });

@@ -1,6 +1,7 @@
 import { captureRejectionSymbol, EventEmitter } from 'node:events';
-import net from 'node:net';
-import tls from 'node:tls';
+import type { Socket } from 'node:net';
+import type { ConnectionOptions } from 'node:tls';
+import { net, tls } from '../lazy-builtins.ts';
 
 export interface BrokerAddress {
   readonly host: string;
@@ -21,18 +22,21 @@ const LENGTH_BYTES = 4;
  * It also learns of every end: waiting for a SASL answer it heeds `end` alone, not `error`, and would wait forever.
  */
 export class BrokerSocket extends EventEmitter {
-  readonly #socket: net.Socket;
+  readonly #socket: Socket;
   #received: Buffer = Buffer.alloc(0);
 
   constructor(
     { host, port }: BrokerAddress,
-    tlsOptions: tls.ConnectionOptions | undefined,
+    tlsOptions: ConnectionOptions | undefined,
     onConnect: () => void,
   ) {
     super({ captureRejections: true });
     this.#socket = tlsOptions
-      ? tls.connect({ host, port, ...(net.isIP(host) ? {} : { servername: host }), ...tlsOptions }, onConnect)
-      : net.connect({ host, port }, onConnect);
+      ? tls().connect(
+          { host, port, ...(net().isIP(host) ? {} : { servername: host }), ...tlsOptions },
+          onConnect,
+        )
+      : net().connect({ host, port }, onConnect);
     this.#socket.setKeepAlive(true, KEEP_ALIVE_MS);
     this.#socket.on('data', (chunk) => this.#read(chunk as Buffer));
     this.#socket.on('error', (error) => this.emit('error', error));

@@ -36,7 +36,6 @@ const signatures = {
   },
   kill: { arguments: ['i32', 'i32'], return: 'i32' },
   waitpid: { arguments: ['i32', 'pointer', 'i32'], return: 'i32' },
-  __errno_location: { arguments: [], return: 'pointer' },
 } as const;
 
 type Pointer = NodeJS.ArrayBufferView | bigint | null;
@@ -77,8 +76,27 @@ export function errnoName(errno: number): string {
   }
 }
 
-/** @returns the library, or why there is none (an older Node.js, another libc) */
+/** @returns what the capture thread needs of libc, or why there is none */
 export function loadLibc(): { libc: Libc } | { missing: string } {
+  const loaded = loadFunctions<Omit<Libc, 'errno' | 'addressOf'>>(signatures);
+  if ('missing' in loaded) return loaded;
+  const { functions, errno, addressOf } = loaded;
+  return { libc: { ...functions, errno, addressOf } };
+}
+
+type Signatures = Parameters<typeof import('node:ffi').dlopen>[1] & object;
+
+export interface LoadedFunctions<F> {
+  readonly functions: F;
+  errno(): number;
+  addressOf(view: NodeJS.ArrayBufferView): bigint;
+}
+
+/**
+ * @typeParam F what the signatures mean in TypeScript
+ * @returns functions of libc, or why they are not to be had (an older Node.js, another libc)
+ */
+export function loadFunctions<F>(wanted: Signatures): LoadedFunctions<F> | { missing: string } {
   let ffi: typeof import('node:ffi');
   try {
     ffi = createRequire(import.meta.url)('node:ffi');
@@ -86,14 +104,16 @@ export function loadLibc(): { libc: Libc } | { missing: string } {
     return { missing: `Node.js ${process.versions.node} has no node:ffi (26.1 or later has it)` };
   }
   try {
-    const { functions } = ffi.dlopen('libc.so.6', signatures);
-    const errnoAddress = functions.__errno_location();
+    const { functions } = ffi.dlopen('libc.so.6', {
+      ...wanted,
+      __errno_location: { arguments: [], return: 'pointer' },
+    });
+    // One address for each thread, as long as the thread lives.
+    const errnoAddress = functions.__errno_location() as bigint;
     return {
-      libc: {
-        ...(functions as unknown as Omit<Libc, 'errno' | 'addressOf'>),
-        errno: () => ffi.getInt32(errnoAddress as bigint),
-        addressOf: (view) => ffi.getRawPointer(view as Uint8Array<ArrayBuffer>),
-      },
+      functions: functions as F,
+      errno: () => ffi.getInt32(errnoAddress),
+      addressOf: (view) => ffi.getRawPointer(view as Uint8Array<ArrayBuffer>),
     };
   } catch (error) {
     return { missing: `libc.so.6 cannot be loaded: ${(error as Error).message}` };

@@ -1,15 +1,10 @@
 /** Datagrams to a local socket (unix(7), SOCK_DGRAM), which Node.js has no name for, through libc. */
-import { createRequire } from 'node:module';
-import { errnoName } from './libc.ts';
+import { EAGAIN, EINTR, errnoName, loadFunctions, SOCK_CLOEXEC, SOCK_DGRAM } from './libc.ts';
 
 const AF_UNIX = 1;
-const SOCK_DGRAM = 2;
-const SOCK_CLOEXEC = 0o2000000;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const SIOCOUTQ = 0x5411;
-const EINTR = 4;
-const EAGAIN = 11;
 
 /** sockaddr_un: two bytes of family, then the path and its zero byte. */
 export const LONGEST_SOCKET_PATH = 107;
@@ -20,7 +15,6 @@ const signatures = {
   send: { arguments: ['i32', 'pointer', 'u64', 'i32'], return: 'i64' },
   ioctl: { arguments: ['i32', 'u64', 'pointer'], return: 'i32' },
   close: { arguments: ['i32'], return: 'i32' },
-  __errno_location: { arguments: [], return: 'pointer' },
 } as const;
 
 type Pointer = NodeJS.ArrayBufferView;
@@ -50,23 +44,10 @@ export type ConnectUnixDatagram = (path: string) => UnixDatagramSocket;
 
 /** @returns how to connect, or why that cannot be done (an older Node.js, another libc) */
 export function loadUnixDatagram(): { connect: ConnectUnixDatagram } | { missing: string } {
-  let ffi: typeof import('node:ffi');
-  try {
-    ffi = createRequire(import.meta.url)('node:ffi');
-  } catch {
-    return { missing: `Node.js ${process.versions.node} has no node:ffi (26.1 or later has it)` };
-  }
-  try {
-    const { functions } = ffi.dlopen('libc.so.6', signatures);
-    const errnoAddress = functions.__errno_location() as bigint;
-    const calls = {
-      ...(functions as unknown as Omit<SocketCalls, 'errno'>),
-      errno: () => ffi.getInt32(errnoAddress),
-    };
-    return { connect: (path) => connect(calls, path) };
-  } catch (error) {
-    return { missing: `libc.so.6 cannot be loaded: ${(error as Error).message}` };
-  }
+  const loaded = loadFunctions<Omit<SocketCalls, 'errno'>>(signatures);
+  if ('missing' in loaded) return loaded;
+  const calls = { ...loaded.functions, errno: loaded.errno };
+  return { connect: (path) => connect(calls, path) };
 }
 
 function connect(libc: SocketCalls, path: string): UnixDatagramSocket {

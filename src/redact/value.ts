@@ -90,7 +90,7 @@ export function headerValueEnd(text: string, nameStart: number, from: number): n
   const opening = text[nameStart - 1];
   const ends = opening === '"' || opening === "'" ? opening : `"'`;
   for (let at = from; at < text.length; at++) {
-    if (text.lastIndexOf("\u0001") > 0 || text[at] === "\n" || text[at] === '\r') return at;
+    if (text[at] === '\n' || text[at] === '\r') return at;
     if (ends.includes(text[at]!)) return text[at - 1] === '\\' ? at - 1 : at;
   }
   return text.length;

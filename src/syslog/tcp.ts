@@ -1,11 +1,11 @@
-import { connect } from 'node:net';
+import { net } from '../lazy-builtins.ts';
 import { type Framing, StreamTransport } from './stream.ts';
 import type { Server, Transport } from './transport.ts';
 
 /** RFC 6587. Delivered means: the server has read it (see `untilRead`). */
 export function tcp({ host, port }: Server, framing: Framing): Transport {
   return new StreamTransport(
-    (signal) => connect({ host, port, signal, allowHalfOpen: true }),
+    (signal) => net().connect({ host, port, signal, allowHalfOpen: true }),
     'connect',
     framing,
   );

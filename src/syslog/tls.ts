@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { addAbortSignal } from 'node:stream';
-import { connect, createSecureContext, type SecureContext } from 'node:tls';
+import type { SecureContext } from 'node:tls';
+import { tls as nodeTls } from '../lazy-builtins.ts';
 import { type Framing, StreamTransport } from './stream.ts';
 import type { Server, Transport } from './transport.ts';
 
@@ -27,7 +28,13 @@ export function tls(
   return new StreamTransport(
     (signal) => {
       const secureContext = tlsContext(files);
-      const socket = connect({ host, port, secureContext, servername: serverName, minVersion: 'TLSv1.2' });
+      const socket = nodeTls().connect({
+        host,
+        port,
+        secureContext,
+        servername: serverName,
+        minVersion: 'TLSv1.2',
+      });
       return addAbortSignal(signal, socket);
     },
     'secureConnect',
@@ -38,5 +45,5 @@ export function tls(
 /** @throws when a file cannot be read or is not what it should be */
 export function tlsContext({ ca, cert, key }: TlsFiles): SecureContext {
   const read = (path: string | undefined) => (path === undefined ? undefined : readFileSync(path));
-  return createSecureContext({ ca: read(ca), cert: read(cert), key: read(key) });
+  return nodeTls().createSecureContext({ ca: read(ca), cert: read(cert), key: read(key) });
 }

@@ -1,8 +1,8 @@
-import { createSocket, type Socket } from 'node:dgram';
-import { lookup } from 'node:dns/promises';
+import type { Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { dgram, dns } from '../lazy-builtins.ts';
 import type { SyslogMessage } from './message.ts';
 import type { Server, Transport } from './transport.ts';
 
@@ -26,7 +26,7 @@ export class UdpTransport implements Transport {
   async send(messages: readonly SyslogMessage[], signal: AbortSignal): Promise<void> {
     const { address, family } = await addressOf(this.#server.host);
     signal.throwIfAborted();
-    const socket = createSocket(family === 6 ? 'udp6' : 'udp4');
+    const socket = dgram().createSocket(family === 6 ? 'udp6' : 'udp4');
     const failed = once(socket, 'error').then(([error]) => Promise.reject(error));
     failed.catch(() => {});
     try {
@@ -39,7 +39,7 @@ export class UdpTransport implements Transport {
 
 /** The names of this machine stand for both families, but its syslog servers listen on IPv4 first. */
 export function addressOf(host: string): Promise<{ address: string; family: number }> {
-  return lookup(host, { order: 'ipv4first' });
+  return dns().promises.lookup(host, { order: 'ipv4first' });
 }
 
 async function sendAll(

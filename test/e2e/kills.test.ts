@@ -122,25 +122,34 @@ describe('real kills', { skip }, () => {
     const stateDir = freshStateDir(t);
     const group = cgroup(t);
     const runs: AgentProcess[] = [];
+    /** When an agent was watching, ms since the epoch. */
+    const watched: { from: number; to: number }[] = [];
     let over = false;
     let storm: Promise<readonly Launched[]> | undefined;
     for (let kill = 0; kill < 20; kill++) {
       const agent = await AgentProcess.start(t, { stateDir });
+      const from = Date.now();
       runs.push(agent);
       storm ??= launch(group, { count: 300, parallel: 4, liveMs: 250 }).finally(() => {
         over = true;
       });
       if (!over) await agent.until(() => agent.incidents.length > 0 || over, 'telling anything');
+      watched.push({ from, to: Date.now() });
       await agent.kill9();
     }
-    const victims = (await storm) ?? [];
     const last = await AgentProcess.start(t, { stateDir });
+    watched.push({ from: Date.now(), to: Number.POSITIVE_INFINITY });
     runs.push(last);
+    const victims = (await storm) ?? [];
     const told = () =>
       new Map(runs.flatMap((run) => run.incidents).map((incident) => [incident.process.pid, incident]));
     await last.until(() => victims.every(({ pid }) => told().has(pid)), 'telling every kill');
-    const named = victims.filter(({ pid }) => told().get(pid)?.process.command_line !== undefined);
-    for (const { pid, args } of named) assert.deepEqual(told().get(pid)?.process.command_args, args);
-    t.diagnostic(`${named.length} of ${victims.length} with their command line`);
+    for (const { pid, args, startedAt, endedAt } of victims) {
+      const seen = told().get(pid)?.process.command_args;
+      if (seen !== undefined) assert.deepEqual(seen, args);
+      const watchedMs = watched.map(({ from, to }) => Math.min(to, endedAt) - Math.max(from, startedAt));
+      if (Math.max(...watchedMs) > 100)
+        assert.deepEqual(seen, args, `${pid} lived for ${Math.max(...watchedMs)} ms while an agent watched`);
+    }
   });
 });

@@ -139,6 +139,9 @@ export interface Launched {
   readonly args: readonly string[];
   /** Wait status: 9 = killed by SIGKILL. */
   readonly status: number;
+  /** When the launcher told of its start and of its end, ms since the epoch. */
+  readonly startedAt: number;
+  readonly endedAt: number;
 }
 
 /** Starts victims and waits until the last of them is dead. */
@@ -148,14 +151,25 @@ export async function launch(cgroup: Cgroup, options: LaunchOptions): Promise<re
   const argv = ['launch', cgroup.procs, String(count), String(parallel), mode, String(liveMs), ...text];
   const child = spawn(program, argv, { stdio: ['ignore', 'pipe', 'inherit'], argv0: 'victim' });
   const launched: Launched[] = [];
+  const started = new Map<string | undefined, number>();
   for await (const line of createInterface({ input: child.stdout })) {
     const [index, pid, status] = line.split(' ');
-    if (status === 'started') continue;
+    if (status === 'started') {
+      started.set(index, Date.now());
+      continue;
+    }
     const args =
       mode === 'exec'
         ? ['victim', 'hog', String(liveMs), ...text.map((each) => each.replace('%d', String(index)))]
         : ['victim', ...argv];
-    launched.push({ index: Number(index), pid: Number(pid), args, status: Number(status) });
+    launched.push({
+      index: Number(index),
+      pid: Number(pid),
+      args,
+      status: Number(status),
+      startedAt: started.get(index) ?? 0,
+      endedAt: Date.now(),
+    });
   }
   await ended(child);
   return launched.sort((a, b) => a.index - b.index);

@@ -1,0 +1,96 @@
+/** The agent as it ships (the bundle), for benches: its incidents with the moment at which their line was there. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Incident } from '../src/incident.ts';
+
+const ROOT = path.join(import.meta.dirname, '..');
+
+export const NODE_FLAGS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1'];
+
+export interface Told {
+  readonly incident: Incident;
+  /** CLOCK_MONOTONIC, ns. */
+  readonly at: bigint;
+}
+
+export class BenchAgent {
+  readonly told: Told[] = [];
+  readonly #child: ChildProcess;
+  readonly #folder: string;
+  readonly #ended: Promise<unknown>;
+
+  private constructor(child: ChildProcess, folder: string) {
+    this.#child = child;
+    this.#folder = folder;
+    this.#ended = new Promise((resolve) => child.once('exit', resolve));
+  }
+
+  /**
+   * @param stdout `json`, or `off` where nothing but the agent itself is measured
+   * @param preload a module that is loaded first, e.g. to keep the main thread busy
+   * @returns the agent and how long it took from spawn to armed, ms
+   */
+  static async start(
+    options: { stdout?: 'json' | 'off'; preload?: string; args?: readonly string[] } = {},
+  ): Promise<{ agent: BenchAgent; armedMs: number }> {
+    // Brings dist/ up to date.
+    await import('../build.ts');
+    const folder = mkdtempSync(path.join(tmpdir(), 'oom-witness-bench-'));
+    const { stdout = 'json', preload, args = [] } = options;
+    const argv = [
+      ...NODE_FLAGS,
+      ...(preload === undefined ? [] : ['--import', preload]),
+      path.join(ROOT, 'dist/src/main.js'),
+      ...['--stdout', stdout, '--state-dir', folder, '--listen', 'off', ...args],
+    ];
+    const spawned = process.hrtime.bigint();
+    const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const agent = new BenchAgent(child, folder);
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      agent.told.push({ at: process.hrtime.bigint(), incident: JSON.parse(line) });
+    });
+    const armed = Promise.withResolvers<bigint>();
+    let log = '';
+    createInterface({ input: child.stderr }).on('line', (line) => {
+      log += `${line}\n`;
+      if (line.includes('"msg":"armed"')) armed.resolve(process.hrtime.bigint());
+    });
+    void agent.#ended.then(() => armed.reject(new Error(`the agent ended:\n${log}`)));
+    return { agent, armedMs: Number((await armed.promise) - spawned) / 1e6 };
+  }
+
+  get pid(): number {
+    return this.#child.pid as number;
+  }
+
+  of(pids: ReadonlySet<number>): Told[] {
+    return this.told.filter(({ incident }) => incident.victims.some(({ process }) => pids.has(process.pid)));
+  }
+
+  /** User and system time of all threads so far, ms (10 ms steps). */
+  cpuMs(): number {
+    return cpuMs(this.pid);
+  }
+
+  /** MB */
+  memory(): { rss: number; anonymous: number } {
+    const text = readFileSync(`/proc/${this.pid}/smaps_rollup`, 'utf8');
+    const of = (name: string) => Number(new RegExp(`^${name}: +(\\d+) kB`, 'm').exec(text)?.[1]) / 1024;
+    return { rss: of('Rss'), anonymous: of('Anonymous') };
+  }
+
+  async stop(): Promise<void> {
+    this.#child.kill('SIGTERM');
+    await this.#ended;
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+export function cpuMs(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}

@@ -1,0 +1,271 @@
+/**
+ * A real Docker (dockerd, containerd, runc) from Debian's packages, beside whatever Docker the machine has: its own
+ * sockets, data folder and cgroups, no network.
+ *
+ * It runs in a mount namespace of its own, so that its mounts end with it and containerd's fixed socket folder below
+ * /run is a private one. Processes, the kernel log and the network namespace are the machine's, as on a real host.
+ */
+import { execFile } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmdirSync, rmSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { whyNoKills } from '../kills/kills.ts';
+import { libraryPath, unpackPackages } from './apt.ts';
+import { type RunningServer, startServer } from './process.ts';
+
+const run = promisify(execFile);
+
+const COMMAND_MS = 60_000;
+const READY_MS = 30_000;
+const GONE_MS = 10_000;
+const OUTPUT_LIMIT = 16 << 20;
+
+const SANDBOX_RUNC = path.join(import.meta.dirname, 'docker', 'runc-in-a-sandbox.sh');
+/** In capability sets (linux/capability.h). */
+const CAP_SYS_RESOURCE = 1n << 24n;
+
+let started = 0;
+
+/** The root folder of the packages, or why Docker cannot run here: the reason that a skipped test gives. */
+export async function dockerPackages(): Promise<{ readonly root: string } | { readonly missing: string }> {
+  const missing = whyNoKills();
+  if (missing !== undefined) return { missing };
+  return unpackPackages('docker', ['docker.io', 'containerd', 'runc', 'libdevmapper1.02.1', 'libseccomp2']);
+}
+
+export class Docker {
+  /** Below it each container has a cgroup with its id as name, as the kernel prints it. */
+  readonly cgroup: string;
+  /** All that it keeps, for this start only. */
+  readonly folder = mkdtempSync(path.join(tmpdir(), 'oom-witness-docker-'));
+  readonly #ownCgroup = `/oom-witness-test-${process.pid}-docker-${started++}`;
+  readonly #environment: Readonly<Record<string, string>>;
+  #containerd: RunningServer | undefined;
+  #dockerd: RunningServer | undefined;
+
+  private constructor(root: string) {
+    // The name by which Docker's own containers are known, where nobody has asked for other cgroups.
+    this.cgroup = `${this.#ownCgroup}/docker`;
+    this.#environment = {
+      PATH:
+        ['usr/sbin', 'usr/bin'].map((folder) => `${path.join(root, folder)}:`).join('') + process.env.PATH,
+      LD_LIBRARY_PATH: libraryPath(root),
+      DOCKER_HOST: `unix://${this.#at('docker.sock')}`,
+      DOCKER_CONFIG: this.#at('client'),
+    };
+  }
+
+  /** @param root of `dockerPackages` */
+  static async start(root: string): Promise<Docker> {
+    const docker = new Docker(root);
+    try {
+      await docker.#startContainerd();
+      await docker.#startDockerd();
+      return docker;
+    } catch (error) {
+      await docker[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /**
+   * Runs `docker ARGS...`.
+   *
+   * @returns what it printed, without the last newline
+   * @throws with what it printed on stderr
+   */
+  async command(...args: readonly string[]): Promise<string> {
+    const options = { env: this.#environment, timeout: COMMAND_MS, maxBuffer: OUTPUT_LIMIT };
+    const { stdout } = await run('docker', args, options);
+    return stdout.trimEnd();
+  }
+
+  /** `docker inspect`, as far as a test asks for it. */
+  async inspect(container: string): Promise<ContainerState> {
+    const text = await this.command('inspect', '--format', '{{json .State}}', container);
+    return JSON.parse(text);
+  }
+
+  /**
+   * `docker import`: an image of one layer.
+   *
+   * @param folder its root; what links point at is copied
+   */
+  async importImage(name: string, folder: string, changes: readonly string[] = []): Promise<void> {
+    const archive = this.#at(`${name}.tar`);
+    await run('tar', ['-C', folder, '--dereference', '-cf', archive, '.']);
+    await this.command('import', ...changes.flatMap((change) => ['--change', change]), archive, name);
+    rmSync(archive);
+  }
+
+  /** `docker ARGS...` for somebody else to run, with the environment that it needs. */
+  commandLine(...args: readonly string[]): readonly string[] {
+    const variables = Object.entries(this.#environment).map(([name, value]) => `${name}=${value}`);
+    return ['env', ...variables, 'docker', ...args];
+  }
+
+  /** Where a volume's files are. */
+  volume(name: string): string {
+    return this.#at(`data/volumes/${name}/_data`);
+  }
+
+  /** Ends the containers and itself; removes its cgroups and all that it kept. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#dockerd !== undefined) await this.#removeContainers();
+    const namespace = mountNamespace(this.#containerd?.pid);
+    await this.#dockerd?.stop();
+    await this.#endLeftovers(namespace);
+    await this.#containerd?.stop();
+    for (const mount of cgroupMounts()) removeCgroup(path.join(mount, this.#ownCgroup));
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  async #startContainerd(): Promise<void> {
+    const configuration = this.#at('containerd.toml');
+    await writeFile(
+      configuration,
+      `version = 2
+root = "${this.#at('containerd')}"
+state = "${this.#at('containerd-state')}"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+address = "${this.#at('containerd.sock')}"
+`,
+    );
+    this.#containerd = await startServer({
+      command: 'unshare',
+      args: [
+        ...['--mount', 'sh', '-c', 'mount -t tmpfs tmpfs /run && exec containerd --config "$0"'],
+        configuration,
+      ],
+      env: this.#environment,
+      ready: (line) => line.includes('containerd successfully booted'),
+      timeoutMs: READY_MS,
+    });
+  }
+
+  async #startDockerd(): Promise<void> {
+    const configuration = this.#at('dockerd.json');
+    // Else it would read the machine's.
+    await writeFile(configuration, '{}');
+    mkdirSync(this.#at('client'));
+    this.#dockerd = await startServer({
+      command: 'nsenter',
+      args: [
+        ...[`--mount=/proc/${this.#containerd?.pid}/ns/mnt`, 'dockerd', '--config-file', configuration],
+        ...['--data-root', this.#at('data'), '--exec-root', this.#at('run')],
+        ...['--pidfile', this.#at('dockerd.pid'), '--host', `unix://${this.#at('docker.sock')}`],
+        ...['--containerd', this.#at('containerd.sock')],
+        ...['--exec-opt', 'native.cgroupdriver=cgroupfs', '--cgroup-parent', this.cgroup],
+        ...[
+          '--bridge=none',
+          '--iptables=false',
+          '--ip6tables=false',
+          '--ip-forward=false',
+          '--ip-masq=false',
+        ],
+        // Its default is below 0, which needs CAP_SYS_RESOURCE.
+        ...['--oom-score-adjust', '0'],
+        ...(mayRaiseResources()
+          ? []
+          : ['--add-runtime', `sandbox=${SANDBOX_RUNC}`, '--default-runtime', 'sandbox']),
+      ],
+      env: this.#environment,
+      ready: (line) => line.includes('API listen on'),
+      timeoutMs: READY_MS,
+    });
+  }
+
+  async #removeContainers(): Promise<void> {
+    const containers = await this.command('ps', '--all', '--quiet').catch(() => '');
+    if (containers !== '')
+      await this.command('rm', '--force', '--volumes', ...containers.split('\n')).catch(() => '');
+  }
+
+  /** Shims and containers that Docker has not ended: they outlive both daemons. */
+  async #endLeftovers(namespace: string | undefined): Promise<void> {
+    const spared = this.#containerd?.pid;
+    const left = () => {
+      const inNamespace = pids().filter(
+        (pid) => namespace !== undefined && mountNamespace(pid) === namespace,
+      );
+      const inCgroups = cgroupMounts().flatMap((mount) => processesBelow(path.join(mount, this.#ownCgroup)));
+      return [...inNamespace, ...inCgroups].filter((pid) => pid !== spared);
+    };
+    const deadline = performance.now() + GONE_MS;
+    for (let found = left(); found.length > 0 && performance.now() < deadline; found = left()) {
+      for (const pid of found)
+        try {
+          process.kill(pid, 'SIGKILL');
+        } catch {
+          // It has ended in the meantime.
+        }
+      await sleep(20);
+    }
+  }
+
+  #at(name: string): string {
+    return path.join(this.folder, name);
+  }
+}
+
+export interface ContainerState {
+  readonly Running: boolean;
+  readonly OOMKilled: boolean;
+  readonly ExitCode: number;
+  readonly Pid: number;
+}
+
+function mayRaiseResources(): boolean {
+  const status = readFileSync('/proc/self/status', 'utf8');
+  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0';
+  return (BigInt(`0x${effective}`) & CAP_SYS_RESOURCE) !== 0n;
+}
+
+function pids(): number[] {
+  return readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => pid > 0);
+}
+
+function mountNamespace(pid: number | undefined): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/mnt`);
+  } catch {
+    return undefined;
+  }
+}
+
+function cgroupMounts(): string[] {
+  return readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .filter((line) => / - cgroup2? /.test(line))
+    .map((line) => line.split(' ')[4] as string);
+}
+
+function processesBelow(cgroup: string): number[] {
+  return foldersOf(cgroup).flatMap((folder) => {
+    try {
+      return readFileSync(path.join(folder, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean).map(Number);
+    } catch {
+      return [];
+    }
+  });
+}
+
+function removeCgroup(cgroup: string): void {
+  for (const folder of foldersOf(cgroup).reverse()) rmdirSync(folder);
+}
+
+/** Itself first, then what lies below it; nothing when it is not there. */
+function foldersOf(cgroup: string): string[] {
+  try {
+    const below = readdirSync(cgroup, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+    return [cgroup, ...below.flatMap(({ name }) => foldersOf(path.join(cgroup, name)))];
+  } catch {
+    return [];
+  }
+}
