@@ -86,7 +86,7 @@ export class ProcessJournalFile implements ProcessJournal {
       else last = Math.max(last, line[5]);
       count++;
     }
-    table.distrustForksSince(last - FORK_TO_EXEC_MS);
+    table.distrustStartsSince(last - FORK_TO_EXEC_MS);
     return count;
   }
 
@@ -98,16 +98,11 @@ export class ProcessJournalFile implements ProcessJournal {
     try {
       const fd = openSync(fresh, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC, 0o600);
       this.#fd = fd;
-      let text = `${JSON.stringify({ format: FORMAT, boot_id: this.#bootId })}\n`;
       this.#size = 0;
-      for (const record of table.records()) {
-        text += `${JSON.stringify(lineOf(record))}\n`;
-        if (text.length > 1 << 16) {
-          this.#write(text);
-          text = '';
-        }
-      }
-      this.#write(text);
+      this.#pending = `${JSON.stringify({ format: FORMAT, boot_id: this.#bootId })}\n`;
+      table.tell(this);
+      this.#write(this.#pending);
+      this.#pending = '';
       renameSync(fresh, this.#path);
       this.#rewriteAt = Math.max(SMALLEST_REWRITE, this.#size * GROWTH);
     } catch (error) {

@@ -149,9 +149,16 @@ export class ProcessTable implements ProcEventHandler {
     if (this.#young.length < MAX_YOUNG) this.#young.push(child);
   }
 
-  thread(pid: number): void {
+  /** The first thread may have exited before its process was looked at: another one still has the memory. */
+  thread(pid: number, threadId: number): void {
     const entry = this.#alive(pid);
-    if (entry !== undefined) entry.threaded = true;
+    if (entry === undefined) return;
+    entry.threaded = true;
+    if (entry.image.args !== undefined) return;
+    const image = this.#readImage(threadId, this.#now());
+    if (image.args === undefined || this.#files.threadGroup(threadId) !== pid) return;
+    this.#replaceImage(entry, image);
+    this.#journalImage(pid);
   }
 
   /** What it was before is forgotten even when what it is now cannot be read: a wrong command line is worse than none. */
@@ -306,12 +313,13 @@ export class ProcessTable implements ProcEventHandler {
   }
 
   /**
-   * Forgets the command lines of children that were forked after this time: what they executed next happened unseen. To
-   * be called between the last `restore` and the scan, which reads those that are still there.
+   * Forgets the command lines of processes that were started after this time and of whom no exec was seen: what they
+   * executed next happened unseen. To be called between the last `restore` and the scan, which reads those that are
+   * still there.
    */
-  distrustForksSince(time: number): void {
+  distrustStartsSince(time: number): void {
     for (const entry of this.#entries.values()) {
-      if (entry.source !== 'inherited' || (entry.start ?? 0) < time) continue;
+      if (entry.source === 'exec' || (entry.start ?? 0) < time) continue;
       const { executable, cgroup, readAt } = entry.image;
       const missing = MAYBE_EXECUTED;
       this.#replaceImage(entry, {
@@ -327,9 +335,15 @@ export class ProcessTable implements ProcEventHandler {
     }
   }
 
-  /** Everybody alive, for a fresh journal. */
-  *records(): Generator<ProcessRecord> {
-    for (const entry of this.#entries.values()) if (entry.exitedAt === undefined) yield record(entry);
+  /** Tells a fresh journal of everybody who may still be asked for: first those that were killed, then the living. */
+  tell(journal: ProcessJournal): void {
+    for (const entry of this.#killed) {
+      if (entry.dropped) continue;
+      journal.image(record(entry));
+      journal.exit(entry.pid, SIGKILL, entry.exitedAt as number);
+    }
+    for (const entry of this.#entries.values())
+      if (entry.exitedAt === undefined) journal.image(record(entry));
   }
 
   #look(pid: number): void {

@@ -143,7 +143,7 @@ describe('the process table', () => {
     proc.set(7, { args: ['java'], startTicks: 5_000 });
     table.fork(7, 1, 50_000);
     table.exec(7, 50_000);
-    table.thread(7);
+    table.thread(7, 8);
     table.exit(7, EXITED, 50_100);
     clock.now = 90_000;
     table.refresh(10, false);
@@ -152,6 +152,27 @@ describe('the process table', () => {
     clock.now = 120_000;
     table.refresh(10, false);
     assert.equal(table.size, 0);
+  });
+
+  it('reads a process whose first thread exited at once through another thread', (t) => {
+    const { proc, table } = setup(t);
+    proc.set(7, { args: [] });
+    table.fork(7, 1, 50_000);
+    table.exec(7, 50_001);
+    proc.set(8, { args: ['server', '--threads'], threadGroup: 7 });
+    table.thread(7, 8);
+    table.exit(7, EXITED, 50_002);
+    assert.deepEqual(table.capture(7, 50_100)?.args, ['server', '--threads']);
+  });
+
+  it('does not take a process for a thread that has had its number', (t) => {
+    const { proc, table } = setup(t);
+    proc.set(7, { args: [] });
+    table.fork(7, 1, 50_000);
+    table.exec(7, 50_001);
+    proc.set(8, { args: ['somebody', 'else'] });
+    table.thread(7, 8);
+    assert.equal(table.capture(7, 50_100)?.args, undefined);
   });
 
   it('stays bounded when processes come and go without end', (t) => {

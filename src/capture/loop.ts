@@ -19,6 +19,7 @@ import { ProcessTable } from '../process-table.ts';
 import { Redactor } from '../redact.ts';
 import { CaptureClock } from './clock.ts';
 import { GroupKillSettings } from './group-kill-settings.ts';
+import { foreignPidNamespace } from './pid-namespace.ts';
 import { proveSubscription } from './probe.ts';
 import {
   type CaptureMessage,
@@ -55,6 +56,8 @@ export class CaptureLoop {
   readonly #clock = new CaptureClock(() => Number(process.hrtime.bigint()) / 1e6, Date.now);
   readonly #files: ProcFiles;
   readonly #groups: GroupKillSettings;
+  /** Why nothing in /proc can be matched with the kernel's log; undefined: it can. */
+  readonly #foreign: string | undefined;
   readonly #journal: ProcessJournalFile | undefined;
   readonly #table: ProcessTable;
   readonly #assembler: Assembler;
@@ -79,9 +82,10 @@ export class CaptureLoop {
     this.#post = post;
     this.#files = new ProcFiles(options.paths.proc);
     this.#groups = new GroupKillSettings(options.paths.proc);
+    this.#foreign = foreignPidNamespace(options.paths.proc);
     this.#scanEvery = options.processRefreshMs;
     this.#waiter = new TimedWaiter(options.stop, Math.min(KMSG_LOOK_MS, options.kernelLogRefreshMs));
-    if (options.journal !== undefined)
+    if (options.journal !== undefined && this.#foreign === undefined)
       this.#journal = new ProcessJournalFile(options.journal, options.host.boot_id, (error) =>
         post({ type: 'journal-failed', problem: error.message }),
       );
@@ -172,8 +176,12 @@ export class CaptureLoop {
   #openProcessEvents(): Reader {
     const kmsgFd = this.#kmsg === undefined ? [] : [this.#kmsg.fd];
     const loaded = loadLibc();
-    if ('missing' in loaded) return { works: false, problem: loaded.missing };
+    if ('missing' in loaded) return { works: false, problem: this.#foreign ?? loaded.missing };
     const { libc } = loaded;
+    if (this.#foreign !== undefined) {
+      this.#waiter = new PollWaiter(libc, kmsgFd);
+      return { works: false, problem: this.#foreign };
+    }
     // Seen from another cgroup namespace, the paths of /proc/PID/cgroup are not those that the kernel logs. Where
     // process 1 may not be looked at, the first kernel thread may.
     for (const pid of [1, 2])
@@ -211,7 +219,13 @@ export class CaptureLoop {
     }
   }
 
+  /** Whether scans of /proc stand in for process events. */
+  get #scansOnly(): boolean {
+    return this.#connector === undefined && this.#foreign === undefined;
+  }
+
   #scanAll(): void {
+    if (this.#foreign !== undefined) return;
     this.#table.beginScan();
     while (this.#table.continueScan(SCANNED_PER_TURN)) this.#drainProcessEvents();
     this.#add('scans', 1);
@@ -236,7 +250,7 @@ export class CaptureLoop {
     this.#drainProcessEvents();
     this.#assemble(more);
     if (this.#scanning) this.#scanning = this.#table.continueScan(SCANNED_PER_TURN);
-    if (this.#connector === undefined && now >= this.#nextScan) this.#scanForNew(now);
+    if (this.#scansOnly && now >= this.#nextScan) this.#scanForNew(now);
     if (now >= this.#nextRefresh) this.#refresh(now);
     this.#journal?.flush(this.#table);
   }
@@ -304,9 +318,10 @@ export class CaptureLoop {
       report.timestampUs === undefined ? this.#clock.now() : this.#clock.ofKernel(report.timestampUs);
     const victims = report.victims.map((victim) => this.#wholeProcess(victim));
     const captured = victims.map((victim): CapturedProcess | undefined => {
-      const process = this.#table.capture(victim.pid, killedAt);
-      if (process !== undefined || !missed) return process;
-      return { pid: victim.pid, source: 'kernel-comm', truncated: false, redacted: 0, missing: NEVER_SEEN };
+      const process = this.#foreign === undefined ? this.#table.capture(victim.pid, killedAt) : undefined;
+      const missing = this.#foreign ?? (missed ? NEVER_SEEN : undefined);
+      if (process !== undefined || missing === undefined) return process;
+      return { pid: victim.pid, source: 'kernel-comm', truncated: false, redacted: 0, missing };
     });
     const wall = missed ? this.#clock.wallTime(killedAt) : Date.now();
     const unknown = missed
@@ -326,7 +341,7 @@ export class CaptureLoop {
 
   /** Without the kernel's `oom-kill:` line, a process whose first thread has exited is named by another thread. */
   #wholeProcess(victim: KernelVictim): KernelVictim {
-    if (victim.threadId !== undefined) return victim;
+    if (victim.threadId !== undefined || this.#foreign !== undefined) return victim;
     const pid = this.#table.processOfThread(victim.pid);
     return pid === undefined || pid === victim.pid ? victim : { ...victim, pid, threadId: victim.pid };
   }
@@ -345,7 +360,7 @@ export class CaptureLoop {
       this.#add('forks', 1);
       this.#table.fork(pid, parent, time);
     },
-    thread: (pid: number) => this.#table.thread(pid),
+    thread: (pid: number, threadId: number) => this.#table.thread(pid, threadId),
     exec: (pid: number, time: number) => {
       this.#add('execs', 1);
       this.#table.exec(pid, time);
@@ -377,7 +392,7 @@ export class CaptureLoop {
 
   #timeout(): number {
     if (this.#scanning) return 0;
-    const scan = this.#connector === undefined ? this.#nextScan : Number.POSITIVE_INFINITY;
+    const scan = this.#scansOnly ? this.#nextScan : Number.POSITIVE_INFINITY;
     return Math.max(0, Math.min(this.#settleAt, this.#nextRefresh, scan) - this.#clock.now());
   }
 

@@ -34,7 +34,7 @@ export function proveSubscription(
   let seen = false;
   const watching: ProcEventHandler = {
     fork: (pid, parent, time) => handler.fork(pid, parent, time),
-    thread: (pid) => handler.thread(pid),
+    thread: (pid, threadId) => handler.thread(pid, threadId),
     exec: (pid, time) => {
       if (pid === probe) seen = true;
       handler.exec(pid, time);

@@ -48,7 +48,7 @@ export interface ProcEventHandler {
   /** A process, not a thread. Times are CLOCK_MONOTONIC, ms. */
   fork(pid: number, parentPid: number, time: number): void;
   /** This process has started a second thread (and perhaps more). */
-  thread(pid: number): void;
+  thread(pid: number, threadId: number): void;
   exec(pid: number, time: number): void;
   /** `status` is a wait status: its low 7 bits are the signal. For the thread-group leader only. */
   exit(pid: number, status: number, time: number): void;
@@ -121,7 +121,7 @@ function dispatch(buffer: Buffer, handler: ProcEventHandler): void {
       const childPid = buffer.readInt32LE(DATA + 8);
       const childTgid = buffer.readInt32LE(DATA + 12);
       if (childPid === childTgid) handler.fork(childTgid, buffer.readInt32LE(DATA + 4), time);
-      else handler.thread(childTgid);
+      else handler.thread(childTgid, childPid);
       return;
     }
     case PROC_EVENT_EXEC:

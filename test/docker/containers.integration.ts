@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { AgentProcess, freshStateDir } from '../agent-process.ts';
 import { Docker, dockerPackages } from '../servers/docker.ts';
 import { startServer } from '../servers/process.ts';
+import { until } from '../sinks/contract.ts';
 import { untilHeaderIsAllowed } from './kernel-header.ts';
 import { firstOf, importVictim, LIMIT, runVictim, toldOf } from './victim-image.ts';
 
@@ -39,9 +40,16 @@ describe('Docker containers', { skip }, () => {
     assert.equal(oom.limit_owner, 'container');
     assert.equal(oom.limit, LIMIT);
 
-    await docker.command('wait', container);
+    // On a busy machine Docker may hear of the death first (7 of 30 times, measured): then it never sets its own flag.
+    let events: string[] = [];
+    const areThere = async () => {
+      events = await docker.events(container);
+      return events.includes('oom') && events.includes('die');
+    };
+    await until(areThere, "Docker's own events");
     const state = await docker.inspect(container);
-    assert.deepEqual([state.OOMKilled, state.ExitCode], [true, 137], 'Docker agrees');
+    assert.equal(state.ExitCode, 137);
+    assert.equal(state.OOMKilled, events.indexOf('oom') < events.indexOf('die'));
     assert.equal(toldOf(agent, container).length, 1);
   });
 

@@ -149,7 +149,11 @@ describe('real kills', { skip }, () => {
       if (seen !== undefined) assert.deepEqual(seen, args);
       const watchedMs = watched.map(({ from, to }) => Math.min(to, endedAt) - Math.max(from, startedAt));
       if (Math.max(...watchedMs) > 100)
-        assert.deepEqual(seen, args, `${pid} lived for ${Math.max(...watchedMs)} ms while an agent watched`);
+        assert.deepEqual(
+          seen,
+          args,
+          `${pid} lived for ${Math.max(...watchedMs)} ms while an agent watched: ${JSON.stringify(told().get(pid)?.unknown)}`,
+        );
     }
   });
 });

@@ -151,15 +151,16 @@ export async function launch(cgroup: Cgroup, options: LaunchOptions): Promise<re
   const argv = ['launch', cgroup.procs, String(count), String(parallel), mode, String(liveMs), ...text];
   const child = spawn(program, argv, { stdio: ['ignore', 'pipe', 'inherit'], argv0: 'victim' });
   const launched: Launched[] = [];
-  const started = new Map<string | undefined, number>();
+  const started = new Map<string | undefined, { at: number; early: boolean }>();
   for await (const line of createInterface({ input: child.stdout })) {
     const [index, pid, status] = line.split(' ');
-    if (status === 'started') {
-      started.set(index, Date.now());
+    if (status === 'started' || status === 'early') {
+      started.set(index, { at: Date.now(), early: status === 'early' });
       continue;
     }
+    const start = started.get(index);
     const args =
-      mode === 'exec'
+      mode === 'exec' && !start?.early
         ? ['victim', 'hog', String(liveMs), ...text.map((each) => each.replace('%d', String(index)))]
         : ['victim', ...argv];
     launched.push({
@@ -167,7 +168,7 @@ export async function launch(cgroup: Cgroup, options: LaunchOptions): Promise<re
       pid: Number(pid),
       args,
       status: Number(status),
-      startedAt: started.get(index) ?? 0,
+      startedAt: start?.at ?? 0,
       endedAt: Date.now(),
     });
   }

@@ -8,7 +8,7 @@
  *       starts COUNT hogs, at most PARALLEL at a time. Each joins the cgroup whose cgroup.procs is PROCS, then
  *       MODE exec: executes `victim hog LIVE_MS TEXT...`, every %d in TEXT being its index;
  *       MODE fork: goes on as the launcher's copy, without exec (a prefork server's worker).
- *       Prints `INDEX PID started` and `INDEX PID STATUS` (wait status: 9 = SIGKILL) a line each.
+ *       Prints `INDEX PID started` (`early`: killed before its exec) and `INDEX PID STATUS` (wait status: 9 = SIGKILL) a line each.
  *
  *   victim parent PROCS LIVE_MS [TEXT...]
  *       joins the cgroup, starts one hog below itself and lives on until its standard input ends.
@@ -16,9 +16,11 @@
  *   victim leader LIVE_MS [TEXT...]
  *       its first thread exits at once, a second one is the hog.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +36,23 @@ static void sleep_ms(long ms) {
   struct timespec t = {ms / 1000, (ms % 1000) * 1000000};
   while (nanosleep(&t, &t) < 0 && errno == EINTR) {
   }
+}
+
+/* What a hog says to its launcher once it is a program of its own. */
+#define BORN_FD 9
+
+/* False: the other end was closed by its death. */
+static int is_born(int fd) {
+  char byte;
+  ssize_t got;
+  while ((got = read(fd, &byte, 1)) < 0 && errno == EINTR) {
+  }
+  close(fd);
+  return got == 1;
+}
+
+static void say_born(void) {
+  if (write(BORN_FD, "b", 1) == 1) close(BORN_FD);
 }
 
 static void hog(long live_ms) {
@@ -91,18 +110,26 @@ static int launch(int argc, char **argv) {
   int started = 0, running = 0, done = 0;
   while (done < count) {
     while (started < count && running < parallel) {
+      int executed[2];
+      if (pipe2(executed, O_CLOEXEC) < 0) return 6;
       pid_t pid = fork();
       if (pid < 0) {
+        close(executed[0]);
+        close(executed[1]);
         sleep_ms(5);
         continue;
       }
       if (pid == 0) {
+        dup2(executed[1], BORN_FD);
+        if (!exec) say_born();
         join_cgroup(procs);
         if (exec) become_hog(argv + 6, started);
         hog(atol(argv[6]));
       }
+      close(executed[1]);
       pids[started] = pid;
-      printf("%d %d started\n", started, pid);
+      /* Others fill the cgroup meanwhile: a child may be killed as our copy, before it is a victim of its own. */
+      printf("%d %d %s\n", started, pid, is_born(executed[0]) ? "started" : "early");
       fflush(stdout);
       started++;
       running++;
@@ -140,7 +167,10 @@ static int parent(int argc, char **argv) {
 
 int main(int argc, char **argv) {
   if (argc < 3) return 2;
-  if (!strcmp(argv[1], "hog")) hog(atol(argv[2]));
+  if (!strcmp(argv[1], "hog")) {
+    say_born();
+    hog(atol(argv[2]));
+  }
   if (!strcmp(argv[1], "launch")) return launch(argc, argv);
   if (!strcmp(argv[1], "parent")) return parent(argc, argv);
   if (!strcmp(argv[1], "leader")) {

@@ -1,5 +1,5 @@
 /** An initramfs: cpio in the newc format (Documentation/driver-api/early-userspace/buffer-format.rst). */
-import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { appendFileSync, closeSync, copyFileSync, openSync, readFileSync, writeSync } from 'node:fs';
 
 const FOLDER = 0o040755;
 const FILE = 0o100755;
@@ -59,4 +59,11 @@ export class CpioWriter {
     for (let from = 0; from < bytes.length; ) from += writeSync(this.#fd, bytes, from);
     this.#size += bytes.length;
   }
+}
+
+/** The kernel unpacks one archive after the other. */
+export function concatenate(archives: readonly string[], to: string): void {
+  const [first, ...rest] = archives;
+  copyFileSync(first as string, to);
+  for (const archive of rest) appendFileSync(to, readFileSync(archive));
 }

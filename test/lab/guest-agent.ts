@@ -18,15 +18,18 @@ export class GuestAgent {
   readonly #out: Line[] = [];
   readonly #err: Line[] = [];
   readonly #memory: Record<string, number> = {};
+  readonly args: readonly string[];
   readonly #startedAt = now();
   #ended: number | string | undefined;
-  #changed: () => void = () => {};
+  readonly #waiting = new Set<() => void>();
 
   constructor(stateDir: string, wrapper: readonly string[], trouble: (text: string) => void) {
     this.#trouble = trouble;
     const script = 'echo 0 >/proc/self/oom_score_adj; exec "$0" "$@"';
-    const agent = [...wrapper, ...COMMAND, '--stdout', 'json', '--listen', 'off', '--state-dir', stateDir];
-    this.#child = spawn('/bin/sh', ['-c', script, ...agent], { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.args = [...COMMAND, '--stdout', 'json', '--listen', 'off', '--state-dir', stateDir];
+    this.#child = spawn('/bin/sh', ['-c', script, ...wrapper, ...this.args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     const read = (stream: Readable, lines: Line[], take: (text: string) => void) => {
       const reader = createInterface({ input: stream });
       reader.on('line', (text) => {
@@ -46,6 +49,15 @@ export class GuestAgent {
       }),
     ];
     this.#closed = Promise.all(closed).then(() => this.#changed());
+  }
+
+  /** Undefined while it runs. */
+  get ended(): number | string | undefined {
+    return this.#ended;
+  }
+
+  get pid(): number {
+    return this.#child.pid as number;
   }
 
   get run(): AgentRun {
@@ -74,11 +86,14 @@ export class GuestAgent {
         this.#trouble(`the agent (ended: ${this.#ended}) is not ${what}`);
         break;
       }
-      await new Promise<void>((resolve) => {
-        this.#changed = resolve;
-      });
+      await new Promise<void>((resolve) => this.#waiting.add(resolve));
     }
     clearTimeout(deadline);
+  }
+
+  #changed(): void {
+    for (const resume of this.#waiting) resume();
+    this.#waiting.clear();
   }
 
   async kill9(): Promise<void> {

@@ -89,6 +89,13 @@ export class Docker {
     return JSON.parse(text);
   }
 
+  /** The names of what has happened to a container until now, in order: create, start, oom, die ... */
+  async events(container: string): Promise<string[]> {
+    const now = (Date.now() / 1000).toFixed(3);
+    const range = ['--since', '0', '--until', now, '--filter', `container=${container}`];
+    return (await this.command('events', ...range, '--format', '{{.Status}}')).split('\n');
+  }
+
   /**
    * `docker import`: an image of one layer.
    *
