@@ -74,6 +74,7 @@ describe('Docker containers', { skip }, () => {
     assert.equal(state.Running, true);
     assert.equal(died.parent_pid, state.Pid);
 
+    await until(() => terminal.log().includes(`pid ${died.pid}:`), 'the kill on the terminal');
     await terminal.stop();
     const incidents = terminal.log().split(/^(?=\S+ +OOM KILL)/m);
     const block = incidents.find((text) => text.includes(`pid ${died.pid}:`)) ?? '';
@@ -98,13 +99,14 @@ describe('Docker containers', { skip }, () => {
     ];
     const stateDir = freshStateDir(t);
     const agent = await AgentProcess.start(t, { stateDir, args: ['--listen', '127.0.0.1:0'] });
-    const url = String(agent.log.find(({ msg }) => msg === 'listening')?.url);
     const container = await runVictim(t, docker, 'launch', '/dev/null', '1', '1', 'fork', '300', ...args);
     const incident = await firstOf(agent, container);
     assert.equal(incident.victims[0]?.capture.source, 'inherited');
 
+    const url = () => agent.log.find(({ msg }) => msg === 'listening')?.url;
+    await agent.until(() => url() !== undefined, 'listening');
     const pages = ['/', '/api/incidents', '/metrics'].map(async (page) =>
-      (await fetch(new URL(page, url))).text(),
+      (await fetch(new URL(page, String(url())))).text(),
     );
     const [page = '', api = '', metrics = ''] = await Promise.all(pages);
     // Read while the agent runs, when SQLite's log beside the database still holds the newest.

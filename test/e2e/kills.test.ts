@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
+import type { Incident } from '../../src/incident.ts';
 import { AgentProcess, freshStateDir } from '../agent-process.ts';
 import { type Launched, launch, makeCgroup, whyNoKills } from '../kills/kills.ts';
 
@@ -17,7 +18,10 @@ async function assertAllTold(agent: AgentProcess, victims: readonly Launched[]):
   const pids = victims.map(({ pid }) => pid);
   await agent.until(() => agent.of(pids).length >= victims.length, `telling ${victims.length} kills`);
   const told = new Map(agent.of(pids).map((incident) => [incident.process.pid, incident]));
-  for (const victim of victims) assert.deepEqual(told.get(victim.pid)?.process.command_args, victim.args);
+  for (const { pid, args } of victims) {
+    const incident = told.get(pid);
+    assert.deepEqual(incident?.process.command_args, args, JSON.stringify(incident?.unknown));
+  }
   assert.equal(agent.of(pids).length, victims.length, 'nothing twice');
 }
 
@@ -26,9 +30,13 @@ describe('real kills', { skip }, () => {
     const group = cgroup(t);
     const agent = await AgentProcess.start(t);
     const text = ['--index=%d', 'two words', '', 'ü€\n', 'x'.repeat(5_000)];
-    const victims = await launch(group, { count: 1, text });
-    await assertAllTold(agent, victims);
-    const [incident] = agent.of(victims.map(({ pid }) => pid));
+    let incident: Incident | undefined;
+    // The kernel prints ten headers in five seconds, and other tests may have used them up.
+    for (let round = 0; round < 20 && !incident?.oom.header_seen; round++) {
+      const victims = await launch(group, { count: 1, liveMs: 400, text });
+      await assertAllTold(agent, victims);
+      [incident] = agent.of(victims.map(({ pid }) => pid));
+    }
     assert.ok(incident);
     assert.equal(incident.oom.scope, 'cgroup');
     assert.equal(incident.oom.limit_cgroup, group.path);
@@ -44,9 +52,10 @@ describe('real kills', { skip }, () => {
   it('tells every one of a storm, most of them without a header', async (t) => {
     const group = cgroup(t);
     const agent = await AgentProcess.start(t);
-    const victims = await launch(group, { count: 100, parallel: 4, liveMs: 20 });
+    const victims = await launch(group, { count: 100, parallel: 4, liveMs: 50 });
     await assertAllTold(agent, victims);
-    const headerless = agent.of(victims.map(({ pid }) => pid)).filter(({ oom }) => !oom.header_seen);
+    const executed = new Set(victims.filter(({ args }) => args[1] === 'hog').map(({ pid }) => pid));
+    const headerless = agent.of(executed).filter(({ oom }) => !oom.header_seen);
     assert.ok(headerless.length > 50);
     for (const { process } of headerless) assert.equal(process.cgroup, group.path);
   });
