@@ -7,6 +7,9 @@ export const LONGEST_COMMAND_LINE = 256 << 10;
 /** USER_HZ is 100 on every architecture that Node.js runs on (include/asm-generic/param.h). */
 const MS_PER_TICK = 10;
 
+/** include/linux/sched.h */
+const PF_EXITING = 0x4;
+
 export interface CommandLine {
   readonly args: readonly string[];
   readonly truncated: boolean;
@@ -58,9 +61,20 @@ export class ProcFiles {
       if (second < 0) continue;
       const controllers = line.slice(first + 1, second);
       if (controllers === '') unified = line.slice(second + 1);
-      else if (controllers.split(',').includes('memory')) return plainPath(line.slice(second + 1));
+      else if (controllers.split(',').includes('memory')) {
+        const path = plainPath(line.slice(second + 1));
+        return path === '/' && this.#isExiting(pid) ? undefined : path;
+      }
     }
     return unified === undefined ? undefined : plainPath(unified);
+  }
+
+  /** On cgroup v1 every exiting process shows as a member of the root (proc_cgroup_show in kernel/cgroup/cgroup.c). */
+  #isExiting(pid: number): boolean {
+    const length = this.#read(`${pid}/stat`);
+    if (length <= 0) return true;
+    const text = this.#buffer.toString('latin1', 0, length);
+    return (Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[6]) & PF_EXITING) !== 0;
   }
 
   executable(pid: number): string | undefined {

@@ -173,6 +173,19 @@ async function unkillable(guest: Guest): Promise<void> {
   agent.measure('at the end');
 }
 
+/** Kills among reports that come without end. */
+async function flood(guest: Guest): Promise<void> {
+  const agent = await guest.startAgent();
+  const noisy = guest.cgroup(NEIGHBOUR, { limit: LIMIT });
+  const protectedHog = guest.spawn([VICTIM, 'hog', '50'], { cgroup: noisy, oomScoreAdj: -1000 });
+  await sleep(1_000);
+  const cgroup = guest.cgroup(CONTAINER, { limit: LIMIT });
+  const victims = await guest.launch(cgroup, { count: 30, parallel: 2, liveMs: 20 });
+  protectedHog.kill();
+  guest.expectEach(victims, cgroup);
+  await guest.told(agent, victims);
+}
+
 async function restart(guest: Guest): Promise<void> {
   const cgroup = guest.cgroup('/restart', { limit: LIMIT });
   const first = await guest.startAgent();
@@ -241,6 +254,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   'allocating-task': allocatingTask,
   sysrq,
   unkillable,
+  flood,
   restart,
   'network-namespace': networkNamespace,
   'pid-namespace': pidNamespace,
