@@ -27,9 +27,17 @@ interface Scenario {
 
 const scenarios: readonly Scenario[] = [
   { name: '200 lone kills', target: '100 %', victims: { count: 200, liveMs: 100, text: TEXT } },
-  { name: 'storm of 1,000', target: '>= 99.9 %', victims: { count: 1_000, parallel: 8, liveMs: 50, text: TEXT } },
+  {
+    name: 'storm of 1,000',
+    target: '>= 99.9 %',
+    victims: { count: 1_000, parallel: 8, liveMs: 50, text: TEXT },
+  },
   { name: '200 that live 20 ms', target: '>= 99.9 %', victims: { count: 200, liveMs: 20, text: TEXT } },
-  { name: '100 prefork children', target: '100 %', victims: { count: 100, mode: 'fork', liveMs: 50, text: TEXT } },
+  {
+    name: '100 prefork children',
+    target: '100 %',
+    victims: { count: 100, mode: 'fork', liveMs: 50, text: TEXT },
+  },
   {
     name: '200 lone, main thread busy',
     target: '>= 99.9 %',
@@ -98,7 +106,9 @@ function shares(
   peer: OomNotifier | undefined,
 ): string[] {
   const told = new Map(
-    agent.told.flatMap(({ incident }) => incident.victims.map(({ process }) => [process.pid, process.command_args])),
+    agent.told.flatMap(({ incident }) =>
+      incident.victims.map(({ process }) => [process.pid, process.command_args]),
+    ),
   );
   let right = 0;
   let wrong = 0;
@@ -111,7 +121,8 @@ function shares(
     if (reader.read.get(pid)?.commandLine.equals(Buffer.from(`${args.join('\0')}\0`))) onTheLine++;
     if (peer?.commandLines.get(pid) === args.join(' ')) byPeer++;
   }
-  const of = (count: number) => `${((100 * count) / launched.length).toFixed(1)} % (${count}/${launched.length})`;
+  const of = (count: number) =>
+    `${((100 * count) / launched.length).toFixed(1)} % (${count}/${launched.length})`;
   return [of(right), String(wrong), of(onTheLine), peer === undefined ? '-' : of(byPeer)];
 }
 

@@ -43,7 +43,8 @@ export class KmsgReaderInC {
         });
     });
     await ready.promise;
-    if (offset === undefined) throw new Error('the two clocks could not be compared: /dev/kmsg takes no marker');
+    if (offset === undefined)
+      throw new Error('the two clocks could not be compared: /dev/kmsg takes no marker');
     return reader;
   }
 

@@ -11,6 +11,9 @@ import type { CaptureSource } from './incident.ts';
 import type { ProcessJournal, ProcessRecord, ProcessTable } from './process-table.ts';
 
 const FORMAT = 1;
+/** Long enough to write a busy machine's short-lived processes not at all, short enough to lose nearly nothing. */
+const FLUSH_EVERY_MS = 20;
+const SIGKILL = 9;
 const SMALLEST_REWRITE = 4 << 20;
 const GROWTH = 4;
 /** A child that is going to call exec has done so by then. */
@@ -40,7 +43,12 @@ export class ProcessJournalFile implements ProcessJournal {
   readonly #bootId: string;
   readonly #failed: (error: Error) => void;
   #fd: number | undefined;
-  #pending = '';
+  /** What is to be written; undefined: taken back. */
+  #pending: (Line | undefined)[] = [];
+  /** Where the lines of the processes are that were forked since the last flush. */
+  readonly #fresh = new Map<number, number[]>();
+  readonly #freshParents = new Set<number>();
+  #flushedAt = 0;
   #size = 0;
   #rewriteAt = SMALLEST_REWRITE;
 
@@ -52,15 +60,27 @@ export class ProcessJournalFile implements ProcessJournal {
   }
 
   image(record: ProcessRecord): void {
-    this.#append(lineOf(record));
+    this.#append(record.pid, lineOf(record));
   }
 
   fork(pid: number, parentPid: number, time: number): void {
-    this.#append(['fork', pid, parentPid, time]);
+    this.#fresh.set(pid, []);
+    this.#freshParents.add(parentPid);
+    this.#append(pid, ['fork', pid, parentPid, time]);
   }
 
+  /** Most processes live for milliseconds and die by themselves: those leave no line at all. */
   exit(pid: number, status: number, time: number): void {
-    this.#append(['exit', pid, status, time]);
+    const lines = this.#fresh.get(pid);
+    if (lines !== undefined && status !== SIGKILL && !this.#freshParents.has(pid)) {
+      for (const index of lines) this.#pending[index] = undefined;
+      this.#fresh.delete(pid);
+    } else this.#append(pid, ['exit', pid, status, time]);
+  }
+
+  /** When `flush` will have something to do; CLOCK_MONOTONIC, ms. */
+  get dueAt(): number {
+    return this.#pending.length === 0 ? Number.POSITIVE_INFINITY : this.#flushedAt + FLUSH_EVERY_MS;
   }
 
   /** Tells the table what the last run knew, if that was in this boot. @returns how many lines were read */
@@ -92,17 +112,16 @@ export class ProcessJournalFile implements ProcessJournal {
 
   /** Starts afresh with what the table holds. */
   rewrite(table: ProcessTable): void {
-    this.#pending = '';
+    this.#forgetPending();
     this.close();
     const fresh = `${this.#path}.new`;
     try {
       const fd = openSync(fresh, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC, 0o600);
       this.#fd = fd;
       this.#size = 0;
-      this.#pending = `${JSON.stringify({ format: FORMAT, boot_id: this.#bootId })}\n`;
+      this.#write(`${JSON.stringify({ format: FORMAT, boot_id: this.#bootId })}\n`);
       table.tell(this);
-      this.#write(this.#pending);
-      this.#pending = '';
+      this.#writePending();
       renameSync(fresh, this.#path);
       this.#rewriteAt = Math.max(SMALLEST_REWRITE, this.#size * GROWTH);
     } catch (error) {
@@ -110,13 +129,17 @@ export class ProcessJournalFile implements ProcessJournal {
     }
   }
 
-  /** Writes what has been told since the last flush. One call of write(2) for a whole batch of events. */
-  flush(table: ProcessTable): void {
-    if (this.#pending === '' || this.#fd === undefined) return;
-    const text = this.#pending;
-    this.#pending = '';
+  /**
+   * Writes what has been told since the last flush, in one write(2); does nothing before it is due. So what happened in
+   * the last FLUSH_EVERY_MS before a `kill -9` is not in the journal; the next run's scan finds whoever is still there.
+   *
+   * @param now CLOCK_MONOTONIC, ms
+   */
+  flush(table: ProcessTable, now: number): void {
+    if (now < this.dueAt || this.#fd === undefined) return;
+    this.#flushedAt = now;
     try {
-      this.#write(text);
+      this.#writePending();
     } catch (error) {
       this.#fail(error as Error);
       return;
@@ -129,8 +152,23 @@ export class ProcessJournalFile implements ProcessJournal {
     this.#fd = undefined;
   }
 
-  #append(line: Line): void {
-    if (this.#fd !== undefined) this.#pending += `${JSON.stringify(line)}\n`;
+  #append(pid: number, line: Line): void {
+    if (this.#fd === undefined) return;
+    this.#fresh.get(pid)?.push(this.#pending.length);
+    this.#pending.push(line);
+  }
+
+  #writePending(): void {
+    let text = '';
+    for (const line of this.#pending) if (line !== undefined) text += `${JSON.stringify(line)}\n`;
+    this.#forgetPending();
+    if (text !== '') this.#write(text);
+  }
+
+  #forgetPending(): void {
+    this.#pending = [];
+    this.#fresh.clear();
+    this.#freshParents.clear();
   }
 
   #write(text: string): void {

@@ -14,6 +14,8 @@ export interface FakeProcess {
   readonly cgroup?: string;
   readonly exe?: string;
   readonly name?: string;
+  /** It is on its way out (PF_EXITING). */
+  readonly exiting?: boolean;
   /** Of a thread: the process that it belongs to. */
   readonly threadGroup?: number;
 }
@@ -33,10 +35,11 @@ export class FakeProc {
     mkdirSync(folder);
     const write = (file: string, content: Buffer | string) => writeFileSync(path.join(folder, file), content);
     write('cmdline', process.cmdline ?? (process.args ?? []).map((arg) => `${arg}\0`).join(''));
-    const { name = 'x', parentPid = 1, startTicks = 1_000, threadGroup = pid } = process;
+    const { name = 'x', parentPid = 1, startTicks = 1_000, threadGroup = pid, exiting = false } = process;
+    const flags = 4194560 + (exiting ? 4 : 0);
     write(
       'stat',
-      `${pid} (${name}) S ${parentPid} 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 ${startTicks} 1 1\n`,
+      `${pid} (${name}) S ${parentPid} 1 1 0 -1 ${flags} 1 0 0 0 0 0 0 0 20 0 1 0 ${startTicks} 1 1\n`,
     );
     write('cgroup', process.cgroup ?? '0::/system.slice/x.service\n');
     write('status', `Name:\t${name}\nTgid:\t${threadGroup}\nPid:\t${pid}\n`);

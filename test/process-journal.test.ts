@@ -46,7 +46,7 @@ describe('the journal of processes', () => {
     proc.set(9, { args: ['other'], startTicks: 5_000 });
     first.table.exec(9, 50_003);
     first.table.exit(9, SIGKILLED, 52_500);
-    first.journal.flush(first.table);
+    first.journal.flush(first.table, Number.POSITIVE_INFINITY);
     for (const pid of [7, 8, 9]) proc.remove(pid);
 
     // A run that dies before it has told anything must not take what it was told to the grave.
@@ -64,7 +64,7 @@ describe('the journal of processes', () => {
     proc.set(7, { args: ['sh'], startTicks: 5_000 });
     first.table.exec(7, 50_001);
     first.table.fork(8, 7, 50_002);
-    first.journal.flush(first.table);
+    first.journal.flush(first.table, Number.POSITIVE_INFINITY);
     proc.remove(7);
     const captured = start().table.capture(8, 55_000);
     assert.equal(captured?.args, undefined);
@@ -77,11 +77,30 @@ describe('the journal of processes', () => {
     proc.set(7, { args: ['old'], startTicks: 5_000 });
     first.table.fork(7, 1, 50_000);
     first.table.exec(7, 50_001);
-    first.journal.flush(first.table);
+    first.journal.flush(first.table, Number.POSITIVE_INFINITY);
     proc.set(7, { args: ['new'], startTicks: 5_900 });
     const second = start();
     assert.deepEqual(second.table.capture(7, 55_000)?.args, ['old']);
     assert.deepEqual(second.table.capture(7, 59_500)?.args, ['new']);
+  });
+
+  it('writes nothing of a process that came and went by itself, unless somebody came from it', (t) => {
+    const { proc, file, start } = setup(t);
+    proc.set(1, { args: ['init'] });
+    const { journal, table } = start();
+    proc.set(7, { args: ['sh', '-c', 'true'], startTicks: 5_000 });
+    for (const pid of [7, 8]) table.fork(pid, 1, 50_000);
+    table.exec(7, 50_001);
+    table.fork(9, 8, 50_002);
+    table.exit(7, 0, 50_010);
+    table.exit(8, 0, 50_010);
+    const before = readFileSync(file, 'utf8');
+    journal.flush(table, 0);
+    assert.equal(readFileSync(file, 'utf8'), before, 'not due yet');
+    journal.flush(table, Number.POSITIVE_INFINITY);
+    const written = readFileSync(file, 'utf8').slice(before.length);
+    assert.doesNotMatch(written, /,7,/);
+    assert.match(written, /^\["fork",9,8,/m);
   });
 
   it('belongs to one boot only', (t) => {
@@ -89,7 +108,7 @@ describe('the journal of processes', () => {
     const first = start();
     proc.set(7, { args: ['old'] });
     first.table.exec(7, 50_001);
-    first.journal.flush(first.table);
+    first.journal.flush(first.table, Number.POSITIVE_INFINITY);
     proc.remove(7);
     assert.equal(start('boot-2').table.capture(7, 55_000), undefined);
   });
@@ -99,7 +118,7 @@ describe('the journal of processes', () => {
     const first = start();
     proc.set(7, { args: ['kept'] });
     first.table.exec(7, 50_001);
-    first.journal.flush(first.table);
+    first.journal.flush(first.table, Number.POSITIVE_INFINITY);
     proc.remove(7);
     appendFileSync(file, 'null\n[]\n{"x":1}\n["is",8,null');
     assert.deepEqual(start().table.capture(7, 55_000)?.args, ['kept']);
@@ -111,7 +130,7 @@ describe('the journal of processes', () => {
     for (let pid = 2; pid < 120_000; pid++) {
       table.fork(pid, 1, 50_000);
       table.exit(pid, 0, 50_000);
-      if (pid % 1_000 === 0) journal.flush(table);
+      if (pid % 1_000 === 0) journal.flush(table, Number.POSITIVE_INFINITY);
     }
     assert.ok(statSync(file).size < 5 << 20);
     assert.equal(statSync(file).mode & 0o777, 0o600);

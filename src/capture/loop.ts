@@ -35,6 +35,9 @@ const RECORDS_PER_TURN = 2_000;
 const EVENTS_PER_TURN = 20_000;
 const SCANNED_PER_TURN = 100;
 
+/** What comes faster than this is taken together: at 1,000 exec/s that saves half of the CPU time. */
+const BREATH_MS = 1;
+
 const REFRESH_MS = 1_000;
 /** Everybody is read again within a minute, but never more than this many processes a second. */
 const FASTEST_REFRESH = 200;
@@ -130,7 +133,9 @@ export class CaptureLoop {
     this.#replay(history.records);
     try {
       while (Atomics.load(this.#options.stop, 0) === 0) {
+        const turnedAt = this.#clock.now();
         this.#waiter.wait(this.#timeout());
+        if (this.#clock.now() - turnedAt < BREATH_MS) this.#waiter.rest(BREATH_MS);
         this.#turn();
       }
     } finally {
@@ -245,14 +250,15 @@ export class CaptureLoop {
     this.#beat();
     let more = false;
     this.#records.length = 0;
-    if (this.#kmsg !== undefined)
+    // An empty look costs as much as a process event: node:fs says EAGAIN with an exception.
+    if (this.#kmsg !== undefined && this.#waiter.isReadable(this.#kmsg.fd))
       more = this.#kmsg.drain((record) => this.#records.push(record), RECORDS_PER_TURN) === 'more';
     this.#drainProcessEvents();
     this.#assemble(more);
     if (this.#scanning) this.#scanning = this.#table.continueScan(SCANNED_PER_TURN);
     if (this.#scansOnly && now >= this.#nextScan) this.#scanForNew(now);
     if (now >= this.#nextRefresh) this.#refresh(now);
-    this.#journal?.flush(this.#table);
+    this.#journal?.flush(this.#table, now);
   }
 
   #assemble(more: boolean): void {
@@ -393,7 +399,8 @@ export class CaptureLoop {
   #timeout(): number {
     if (this.#scanning) return 0;
     const scan = this.#scansOnly ? this.#nextScan : Number.POSITIVE_INFINITY;
-    return Math.max(0, Math.min(this.#settleAt, this.#nextRefresh, scan) - this.#clock.now());
+    const journal = this.#journal?.dueAt ?? Number.POSITIVE_INFINITY;
+    return Math.max(0, Math.min(this.#settleAt, this.#nextRefresh, scan, journal) - this.#clock.now());
   }
 
   #countNoVictim(none: NoVictim): void {
@@ -403,7 +410,7 @@ export class CaptureLoop {
   #close(): void {
     this.#assembler.settle();
     this.#announce();
-    this.#journal?.flush(this.#table);
+    this.#journal?.flush(this.#table, Number.POSITIVE_INFINITY);
     this.#journal?.close();
     this.#post({
       type: 'stopped',

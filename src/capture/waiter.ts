@@ -3,6 +3,10 @@ import { EINTR, errnoName, type Libc, POLLIN, SOCK_CLOEXEC, SOCK_NONBLOCK } from
 
 export interface Waiter {
   wait(timeoutMs: number): void;
+  /** Sleeps whatever arrives, until it is told to stop. */
+  rest(ms: number): void;
+  /** Whether there may be something to read, as far as the last wait knows. */
+  isReadable(fd: number): boolean;
   /** Written to from the main thread to end a wait; undefined: setting the stop flag is enough. */
   readonly wakeFd?: number;
   close(): void;
@@ -14,6 +18,7 @@ export class PollWaiter implements Waiter {
   readonly #libc: Libc;
   readonly #fds: Buffer;
   readonly #count: bigint;
+  readonly #places: ReadonlyMap<number, number>;
 
   constructor(libc: Libc, fds: readonly number[]) {
     this.#libc = libc;
@@ -27,13 +32,27 @@ export class PollWaiter implements Waiter {
       this.#fds.writeInt16LE(POLLIN, index * 8 + 4);
     }
     this.#count = BigInt(all.length);
+    this.#places = new Map(all.map((fd, index) => [fd, index * 8 + 6]));
+  }
+
+  isReadable(fd: number): boolean {
+    const place = this.#places.get(fd);
+    return place !== undefined && this.#fds.readInt16LE(place) !== 0;
   }
 
   wait(timeoutMs: number): void {
-    if (this.#libc.poll(this.#fds, this.#count, Math.ceil(timeoutMs)) < 0) {
-      const error = this.#libc.errno();
-      if (error !== EINTR) throw new Error(`poll: ${errnoName(error)}`);
-    }
+    this.#poll(this.#count, timeoutMs);
+  }
+
+  rest(ms: number): void {
+    this.#poll(1n, ms);
+  }
+
+  /** The wake-up descriptor is the first of all. */
+  #poll(count: bigint, timeoutMs: number): void {
+    if (this.#libc.poll(this.#fds, count, Math.ceil(timeoutMs)) >= 0) return;
+    const error = this.#libc.errno();
+    if (error !== EINTR) throw new Error(`poll: ${errnoName(error)}`);
   }
 
   close(): void {
@@ -53,6 +72,14 @@ export class TimedWaiter implements Waiter {
 
   wait(timeoutMs: number): void {
     Atomics.wait(this.#stop, 0, 0, Math.min(timeoutMs, this.#everyMs));
+  }
+
+  rest(ms: number): void {
+    this.wait(ms);
+  }
+
+  isReadable(): boolean {
+    return true;
   }
 
   close(): void {}

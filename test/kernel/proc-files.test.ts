@@ -57,6 +57,15 @@ describe('the files of a process', () => {
     assert.equal(files.cgroup(3), '/kubepods.slice/a.scope');
   });
 
+  it('does not believe that an exiting process is in the root cgroup, as cgroup v1 shows it', (t) => {
+    const proc = new FakeProc(t);
+    proc.set(7, { cgroup: '4:memory:/\n0::/\n', exiting: true });
+    proc.set(8, { cgroup: '4:memory:/\n0::/\n' });
+    const files = new ProcFiles(proc.root);
+    assert.equal(files.cgroup(7), undefined);
+    assert.equal(files.cgroup(8), '/');
+  });
+
   it('reads parent and start behind a name that looks like more fields', (t) => {
     const proc = new FakeProc(t);
     proc.set(7, { name: 'a) S 999 (b', parentPid: 42, startTicks: 1234 });

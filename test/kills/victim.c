@@ -13,6 +13,9 @@
  *   victim parent PROCS LIVE_MS [TEXT...]
  *       joins the cgroup, starts one hog below itself and lives on until its standard input ends.
  *
+ *   victim execs PER_SECOND COUNT
+ *       starts COUNT processes that end at once, at an even pace; no kills.
+ *
  *   victim leader LIVE_MS [TEXT...]
  *       its first thread exits at once, a second one is the hog.
  */
@@ -165,12 +168,33 @@ static int parent(int argc, char **argv) {
   return 0;
 }
 
+static int execs(long per_second, long count) {
+  struct timespec next;
+  clock_gettime(CLOCK_MONOTONIC, &next);
+  for (long i = 0; i < count; i++) {
+    pid_t pid = vfork();
+    if (pid == 0) {
+      execl("/proc/self/exe", "victim", "nothing", "--with=some", "--arguments=as", "usual", (char *)0);
+      _exit(5);
+    }
+    waitpid(pid, 0, 0);
+    next.tv_nsec += 1000000000L / per_second;
+    if (next.tv_nsec >= 1000000000L) {
+      next.tv_nsec -= 1000000000L;
+      next.tv_sec++;
+    }
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, 0);
+  }
+  return 0;
+}
+
 int main(int argc, char **argv) {
   if (argc < 3) return 2;
   if (!strcmp(argv[1], "hog")) {
     say_born();
     hog(atol(argv[2]));
   }
+  if (!strcmp(argv[1], "execs") && argc == 4) return execs(atol(argv[2]), atol(argv[3]));
   if (!strcmp(argv[1], "launch")) return launch(argc, argv);
   if (!strcmp(argv[1], "parent")) return parent(argc, argv);
   if (!strcmp(argv[1], "leader")) {

@@ -1,0 +1,85 @@
+/** Memory, CPU and start of the agent as it ships, without a network sink. */
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { launch, makeCgroup, victimProgram } from '../test/kills/kills.ts';
+import { BenchAgent } from './agent.ts';
+import { compile } from './compile.ts';
+import { percentile, printTable } from './table.ts';
+
+const IDLE_MS = 60_000;
+const STARTS = 10;
+const EXECS_PER_SECOND = 1_000;
+const EXEC_SECONDS = 10;
+
+export async function benchFootprint(): Promise<void> {
+  process.stderr.write('footprint: start, 60 s idle, storm ...\n');
+  const starts: number[] = [];
+  for (let run = 0; run < STARTS; run++) {
+    const { agent, armedMs } = await BenchAgent.start({ stdout: 'off' });
+    starts.push(armedMs);
+    await agent.stop();
+  }
+  const { agent } = await BenchAgent.start({ stdout: 'off', args: ['--listen', '127.0.0.1:0'] });
+  await sleep(IDLE_MS);
+  const idle = agent.memory();
+  const before = agent.cpuMs();
+  await sleep(IDLE_MS);
+  const idleShare = (agent.cpuMs() - before) / IDLE_MS;
+  const group = makeCgroup(16 << 20);
+  await launch(group, { count: 1_000, parallel: 8, liveMs: 20 });
+  group.remove();
+  await sleep(5_000);
+  const after = agent.memory();
+  await agent.stop();
+  printTable(
+    'Footprint',
+    ['', 'measured', 'target'],
+    [
+      ['start to armed, median of 10, ms', percentile(starts, 0.5).toFixed(0), '100'],
+      ['start to armed, slowest, ms', Math.max(...starts).toFixed(0), ''],
+      ['RSS after 60 s idle, MB', idle.rss.toFixed(1), '55'],
+      ['anonymous after 60 s idle, MB', idle.anonymous.toFixed(1), '13'],
+      ['CPU idle, % of a core', (100 * idleShare).toFixed(2), '0.2'],
+      ['RSS after a storm of 1,000, MB', after.rss.toFixed(1), ''],
+      ['anonymous after a storm of 1,000, MB', after.anonymous.toFixed(1), ''],
+    ],
+  );
+}
+
+/** CPU for each exec event beside a C program that makes the same system calls, under the same load at the same time. */
+export async function benchExecCost(): Promise<void> {
+  process.stderr.write(`exec cost: ${EXECS_PER_SECOND} exec/s for ${EXEC_SECONDS} s ...\n`);
+  const { agent } = await BenchAgent.start({ stdout: 'off' });
+  const reader = spawn(compile('exec-reader.c'), { stdio: ['pipe', 'pipe', 'inherit'] });
+  const lines = createInterface({ input: reader.stdout })[Symbol.asyncIterator]();
+  await lines.next();
+  const idleBefore = agent.cpuMs();
+  await sleep(2_000);
+  const idlePerSecond = (agent.cpuMs() - idleBefore) / 2;
+  const before = agent.cpuMs();
+  const start = performance.now();
+  const load = spawn(victimProgram(), [
+    'execs',
+    String(EXECS_PER_SECOND),
+    String(EXECS_PER_SECOND * EXEC_SECONDS),
+  ]);
+  await new Promise((resolve) => load.once('exit', resolve));
+  await sleep(500);
+  const seconds = (performance.now() - start) / 1000;
+  const ours = agent.cpuMs() - before - idlePerSecond * seconds;
+  reader.stdin.end();
+  const [execs = 0, cpuUs = 0] = String((await lines.next()).value)
+    .split(' ')
+    .map(Number);
+  await agent.stop();
+  const perExec = (1000 * ours) / execs;
+  printTable(
+    `CPU for each exec event (fork, exec and exit of ${execs} processes in ${seconds.toFixed(1)} s)`,
+    ['', 'µs', 'ratio', 'target'],
+    [
+      ['C, the same system calls', (cpuUs / execs).toFixed(1), '1.0', ''],
+      ['oom-witness', perExec.toFixed(1), (perExec / (cpuUs / execs)).toFixed(1), '2.5'],
+    ],
+  );
+}
