@@ -11,6 +11,8 @@ export interface Evidence {
   readonly killLines: readonly KillLine[];
   /** The command lines that belong to a pid which is not what the kernel means by it. */
   readonly decoys: readonly (readonly string[])[];
+  /** Process events cannot work in this scenario, and the agent must say so. */
+  readonly blind: boolean;
   /** What went wrong in the guest itself, and waits that were in vain. */
   readonly troubles: readonly string[];
 }

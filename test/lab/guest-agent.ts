@@ -71,10 +71,12 @@ export class GuestAgent {
     };
   }
 
-  /** Remembers its VmRSS under this name. */
-  measure(moment: string): void {
+  /** Remembers its VmRSS under this name. @returns KiB */
+  measure(moment: string): number {
     const status = readFileSync(`/proc/${this.#pid()}/status`, 'utf8');
-    this.#memory[moment] = Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]);
+    const kib = Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]);
+    this.#memory[moment] = kib;
+    return kib;
   }
 
   /** Waits for what shows in its output; a wait in vain is a trouble, and the scenario goes on. */

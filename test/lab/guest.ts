@@ -45,10 +45,15 @@ export class Guest {
   readonly expected: ExpectedIncident[] = [];
   readonly troubles: string[] = [];
   readonly decoys: (readonly string[])[] = [];
+  blind = false;
   readonly #agents: GuestAgent[] = [];
 
   get agents(): readonly GuestAgent[] {
     return this.#agents;
+  }
+
+  check(holds: boolean, otherwise: string): void {
+    if (!holds) this.troubles.push(otherwise);
   }
 
   /** Starts the agent and waits until it is armed. @param wrapper put before its command line */
@@ -193,6 +198,7 @@ async function main(name: string): Promise<void> {
     expected: guest.expected,
     killLines: readKillLines(),
     decoys: guest.decoys,
+    blind: guest.blind,
     troubles: guest.troubles,
   };
   writeFileSync('/tmp/evidence.json', JSON.stringify(evidence));

@@ -72,6 +72,9 @@ export function judge(evidence: Evidence): Verdict {
     for (const { incident } of told)
       if (incident.victims.some(({ process }) => isDeepStrictEqual(process.command_args, decoy)))
         problems.push(`${describe(incident)} has somebody else's command line`);
+  const events = evidence.runs.map(processEvents);
+  for (const each of events)
+    if (evidence.blind ? !/hostPID/.test(each) : each !== 'armed') problems.push(`process events: ${each}`);
   for (const run of evidence.runs)
     if (run.ended !== 0 && run.ended !== 'SIGKILL') problems.push(`the agent ended with ${run.ended}`);
 
@@ -87,7 +90,7 @@ export function judge(evidence: Evidence): Verdict {
     exact,
     sources,
     latencies: latencies.sort((a, b) => a - b),
-    processEvents: evidence.runs.map(processEvents),
+    processEvents: events,
     startMs: evidence.runs.map(({ startedAt, armedAt }) => (armedAt ?? Number.NaN) - startedAt),
     memory: Object.assign({}, ...evidence.runs.map(({ memory }) => memory)),
     warnings: evidence.runs.flatMap((run) =>

@@ -10,6 +10,7 @@ import { promisify } from 'node:util';
 import type { Admin, Kafka } from 'kafkajs';
 import { loadKafkaJS } from '../../src/kafka/client.ts';
 import type { Certificates } from '../fixtures/tls.ts';
+import { until } from '../sinks/contract.ts';
 import { mavenClasspath } from './maven.ts';
 import { type RunningServer, startServer } from './process.ts';
 
@@ -41,6 +42,7 @@ export interface ReadRecord {
 const CLUSTER_ID = Buffer.from('oom-witness-test').toString('base64url');
 const JAVA_OPTIONS = ['-Xmx256m', '-Xms64m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'];
 /** A log that was not closed in order is recovered first: 12 s measured. */
+const TOPIC_MS = 10_000;
 const READY_MS = 90_000;
 
 export class KafkaServer {
@@ -140,8 +142,10 @@ export class KafkaServer {
     partitions = 1,
     config: Readonly<Record<string, string>> = {},
   ): Promise<string> {
-    await this.#withAdmin((admin) =>
-      admin.createTopics({
+    await this.#withAdmin(async (admin) => {
+      await admin.createTopics({
+        // Its own wait fails where a broker does not know its new topic at once.
+        waitForLeaders: false,
         topics: [
           {
             topic,
@@ -149,8 +153,13 @@ export class KafkaServer {
             configEntries: Object.entries(config).map(([name, value]) => ({ name, value })),
           },
         ],
-      }),
-    );
+      });
+      const isLed = async () => {
+        const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
+        return topics.every(({ partitions: all }) => all.every(({ leader }) => leader >= 0));
+      };
+      await until(() => isLed().catch(() => false), `a leader of topic ${topic}`, TOPIC_MS);
+    });
     return topic;
   }
 

@@ -307,7 +307,8 @@ describe(`elasticsearch ${ELASTICSEARCH_8}`, () => {
       const before = progress.delivered;
       await seen(() => progress.delivered >= before + 200, 'deliveries after the outage');
       enough = true;
-      assert.deepEqual(sorted(await server.ids(index)), idsOf(await delivering));
+      const delivered = idsOf(await delivering);
+      assert.deepEqual(sorted(await server.ids(index)), delivered);
     });
 });
 
