@@ -313,13 +313,15 @@ export class ProcessTable implements ProcEventHandler {
   }
 
   /**
-   * Forgets the command lines of processes that were started after this time and of whom no exec was seen: what they
-   * executed next happened unseen. To be called between the last `restore` and the scan, which reads those that are
+   * Forgets the command lines of processes that were started after this time and were still what their parent is: what
+   * they executed next happened unseen. To be called between the last `restore` and the scan, which reads those that are
    * still there.
    */
   distrustStartsSince(time: number): void {
     for (const entry of this.#entries.values()) {
       if (entry.source === 'exec' || (entry.start ?? 0) < time) continue;
+      const parent = entry.parentPid === undefined ? undefined : this.#entries.get(entry.parentPid);
+      if (parent !== undefined && parent.image.args !== entry.image.args) continue;
       const { executable, cgroup, readAt } = entry.image;
       const missing = MAYBE_EXECUTED;
       this.#replaceImage(entry, {

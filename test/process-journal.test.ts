@@ -71,6 +71,19 @@ describe('the journal of processes', () => {
     assert.match(captured?.missing ?? '', /may have executed/);
   });
 
+  it('believes a scan that saw something else than the parent, however young', (t) => {
+    const { proc, start } = setup(t);
+    proc.set(6, { args: ['sh'], startTicks: 1_000 });
+    proc.set(7, { args: ['java'], parentPid: 6, startTicks: 5_990 });
+    proc.set(8, { args: ['sh'], parentPid: 6, startTicks: 5_990 });
+    start();
+    proc.remove(7);
+    proc.remove(8);
+    const second = start();
+    assert.deepEqual(second.table.capture(7, 59_950)?.args, ['java']);
+    assert.equal(second.table.capture(8, 59_950)?.args, undefined);
+  });
+
   it('does not take a successor for the process that it knew', (t) => {
     const { proc, start } = setup(t);
     const first = start();

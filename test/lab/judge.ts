@@ -154,7 +154,9 @@ function nameOf(written: string): string {
 }
 
 function processEvents(run: AgentRun): string {
-  const blind = run.err.map(({ text }) => text).find((text) => text.includes('"process events"'));
+  const blind = run.err
+    .map(({ text }) => text)
+    .find((text) => text.includes('"msg":"process events: blind"'));
   return blind === undefined ? 'armed' : (JSON.parse(blind).reason ?? blind);
 }
 
