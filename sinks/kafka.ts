@@ -1,15 +1,15 @@
 import type { Message, SASLOptions } from 'kafkajs';
 import * as v from 'valibot';
 import { encodeEvents } from '../src/event-format.ts';
-import type { TlsMaterial } from '../src/http-post.ts';
 import { INCIDENT_SCHEMA } from '../src/incident.ts';
 import type { BrokerAddress } from '../src/kafka/broker-socket.ts';
 import { brokerList } from '../src/kafka/brokers.ts';
 import { KafkaClient, type KafkaSettings, loadKafkaJS } from '../src/kafka/client.ts';
 import { reasonOf, refusalOf } from '../src/kafka/failure.ts';
+import type { TlsMaterial } from '../src/net/http-post.ts';
+import { readTlsFiles } from '../src/net/tls-files.ts';
 import { environmentName, type Option, OptionError } from '../src/option.ts';
 import { DELIVERED, type Delivery, type Outcome, type Sink, type SinkContext } from '../src/sink.ts';
-import { readTlsFiles } from '../src/tls-files.ts';
 
 const SASL_MECHANISMS = ['plain', 'scram-sha-256', 'scram-sha-512'] as const;
 

@@ -1,11 +1,17 @@
 import * as v from 'valibot';
 import { type EncodedEvent, encodeEvents } from '../src/event-format.ts';
 import { shown } from '../src/format.ts';
-import { type HttpAnswer, HttpPost, isTemporary, retryAfterMs, type TlsMaterial } from '../src/http-post.ts';
-import { crypto } from '../src/lazy-builtins.ts';
+import {
+  type HttpAnswer,
+  HttpPost,
+  isTemporary,
+  retryAfterMs,
+  type TlsMaterial,
+} from '../src/net/http-post.ts';
+import { crypto } from '../src/net/lazy-builtins.ts';
+import { readTlsFiles } from '../src/net/tls-files.ts';
 import { type Option, OptionError } from '../src/option.ts';
 import { DELIVERED, type Delivery, type Outcome, type Sink, type SinkContext } from '../src/sink.ts';
-import { readTlsFiles } from '../src/tls-files.ts';
 
 export interface WebhookSettings {
   readonly url: URL;

@@ -1,8 +1,8 @@
+import { type AssembledReport, type DraftRecord, ReportDraft } from './assemble/report-draft.ts';
 import { isWithin } from './kernel/cgroup-path.ts';
 import { KERN, type KernelRecord } from './kernel/kmsg-record.ts';
 import { type Observation, observe } from './kernel/oom-report.ts';
 import type { KernelVictim, NoVictim } from './kill-report.ts';
-import { type AssembledReport, type DraftRecord, ReportDraft } from './report-draft.ts';
 
 /** A record from /dev/kmsg, or one from a log, which may not know the kernel's clock. */
 export type AssemblerRecord = Omit<KernelRecord, 'timestampUs'> & {

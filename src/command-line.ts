@@ -1,5 +1,5 @@
 import { Argument, Command, CommanderError, Option as CommanderOption, Help } from 'commander';
-import { type Catalogue, secretFileName } from './catalogue.ts';
+import { type Catalogue, secretFileName } from './config/catalogue.ts';
 import type { Flag } from './config.ts';
 import { shown } from './format.ts';
 import { environmentName, type Option } from './option.ts';

@@ -1,14 +1,14 @@
 import { types } from 'node:util';
 import * as v from 'valibot';
-import { type Catalogue, catalogue, type Spelling, secretFileName, separator } from './catalogue.ts';
-import { readConfigFile } from './config-file.ts';
+import { type Catalogue, catalogue, type Spelling, secretFileName, separator } from './config/catalogue.ts';
+import { readConfigFile } from './config/config-file.ts';
+import { nearest } from './config/nearest.ts';
+import { readSmallFile } from './config/small-file.ts';
 import { shown } from './format.ts';
-import { nearest } from './nearest.ts';
 import { environmentName, type Option, OptionError } from './option.ts';
 import { type AgentSettings, agentSettings, INHERITED_VARIABLES } from './options.ts';
 import type { SinkModule } from './sink.ts';
 import type { NamedSink } from './sinks.ts';
-import { readSmallFile } from './small-file.ts';
 
 export type Origin =
   | { readonly kind: 'flag'; readonly name: string }

@@ -1,10 +1,10 @@
 import type { CaptureStatus } from './capture/protocol.ts';
 import type { DeliveryObserver } from './deliver/observer.ts';
+import { RepeatLimit } from './events/repeat-limit.ts';
 import { printable } from './format.ts';
 import type { Incident } from './incident.ts';
 import type { Log, LogFields } from './log.ts';
 import type { Metrics, ReaderName } from './metrics.ts';
-import { RepeatLimit } from './repeat-limit.ts';
 import type { StoreObserver } from './store.ts';
 
 const READER_NAMES = { kmsg: 'kmsg', 'process events': 'proc_connector' } as const;

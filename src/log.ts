@@ -1,6 +1,6 @@
 import { pino } from 'pino';
+import type { LogLevel } from './config/log-level.ts';
 import { printable } from './format.ts';
-import type { LogLevel } from './log-level.ts';
 
 export type LogFields = Readonly<Record<string, unknown>>;
 /** One line of the agent's own log. `message` is a constant phrase; what varies goes into `fields`. */

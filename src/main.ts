@@ -2,10 +2,10 @@
 /** The program: the only file that touches `process`. */
 import { inspect } from 'node:util';
 import packageJson from '../package.json' with { type: 'json' };
-import { catalogue } from './catalogue.ts';
 import { type Commands, execute, UsageError } from './command-line.ts';
+import { catalogue } from './config/catalogue.ts';
+import { configJson, configText } from './config/config-print.ts';
 import { type Flag, loadConfig } from './config.ts';
-import { configJson, configText } from './config-print.ts';
 import { printable } from './format.ts';
 import { OptionError } from './option.ts';
 import { loadSinks } from './sinks.ts';

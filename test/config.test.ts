@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { configJson, configText } from '../src/config/config-print.ts';
 import { type Config, type Flag, loadConfig } from '../src/config.ts';
-import { configJson, configText } from '../src/config-print.ts';
 import { OptionError } from '../src/option.ts';
 import { loadSinks } from '../src/sinks.ts';
 

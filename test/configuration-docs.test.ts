@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { catalogue, type OptionGroup, secretFileName } from '../src/catalogue.ts';
+import { catalogue, type OptionGroup, secretFileName } from '../src/config/catalogue.ts';
 import { environmentName, type Option } from '../src/option.ts';
 import { loadSinks } from '../src/sinks.ts';
 

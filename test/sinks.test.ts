@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { catalogue } from '../src/catalogue.ts';
+import { catalogue } from '../src/config/catalogue.ts';
 import { OptionError } from '../src/option.ts';
 import { loadSinks } from '../src/sinks.ts';
 

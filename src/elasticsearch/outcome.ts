@@ -1,6 +1,6 @@
 /** What Elasticsearch's answers mean for an incident. Every text in them is hostile and may be long. */
 import { shown } from '../format.ts';
-import { retryAfterMs } from '../http-post.ts';
+import { retryAfterMs } from '../net/http-post.ts';
 import { DELIVERED, type Outcome } from '../sink.ts';
 
 /** Where it was sent to, for the reasons that people read. */

@@ -1,7 +1,7 @@
 import { captureRejectionSymbol, EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
-import { net, tls } from '../lazy-builtins.ts';
+import { net, tls } from '../net/lazy-builtins.ts';
 
 export interface BrokerAddress {
   readonly host: string;

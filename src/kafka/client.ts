@@ -1,6 +1,6 @@
 import type { Message, Producer, SASLOptions } from 'kafkajs';
 import { shown } from '../format.ts';
-import type { TlsMaterial } from '../http-post.ts';
+import type { TlsMaterial } from '../net/http-post.ts';
 import { type BrokerAddress, BrokerSocket } from './broker-socket.ts';
 import { kafkaJsAddress, kafkaJsHost } from './brokers.ts';
 

@@ -1,4 +1,4 @@
-import { net } from '../lazy-builtins.ts';
+import { net } from '../net/lazy-builtins.ts';
 import { type Framing, StreamTransport } from './stream.ts';
 import type { Server, Transport } from './transport.ts';
 

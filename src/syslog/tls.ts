@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { addAbortSignal } from 'node:stream';
 import type { SecureContext } from 'node:tls';
-import { tls as nodeTls } from '../lazy-builtins.ts';
+import { tls as nodeTls } from '../net/lazy-builtins.ts';
 import { type Framing, StreamTransport } from './stream.ts';
 import type { Server, Transport } from './transport.ts';
 

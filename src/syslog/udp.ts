@@ -2,7 +2,7 @@ import type { Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { dgram, dns } from '../lazy-builtins.ts';
+import { dgram, dns } from '../net/lazy-builtins.ts';
 import type { SyslogMessage } from './message.ts';
 import type { Server, Transport } from './transport.ts';
 

@@ -1,5 +1,5 @@
-import type { Task } from './incident.ts';
-import type { TaskRow } from './kernel/oom-report.ts';
+import type { Task } from '../incident.ts';
+import type { TaskRow } from '../kernel/oom-report.ts';
 
 const MOST_TASKS = 200;
 const PAGE_SIZES = [4096, 16_384, 65_536];

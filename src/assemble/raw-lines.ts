@@ -1,4 +1,4 @@
-import { escapeControls } from './kernel/visible-text.ts';
+import { escapeControls } from '../kernel/visible-text.ts';
 
 const MOST_LINES = 500;
 const MOST_CHARACTERS = 64 << 10;

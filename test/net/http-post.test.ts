@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { HttpPost } from '../src/http-post.ts';
-import { Receiver } from './sinks/receiver.ts';
+import { HttpPost } from '../../src/net/http-post.ts';
+import { Receiver } from '../sinks/receiver.ts';
 
 const NEVER = new AbortController().signal;
 

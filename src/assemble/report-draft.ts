@@ -1,5 +1,5 @@
-import { type KillPrefix, type Observation, parseTaskRow } from './kernel/oom-report.ts';
-import type { KernelVictim, KillReport } from './kill-report.ts';
+import { type KillPrefix, type Observation, parseTaskRow } from '../kernel/oom-report.ts';
+import type { KernelVictim, KillReport } from '../kill-report.ts';
 import { RawLines } from './raw-lines.ts';
 import { ReportHead, type Seen } from './report-head.ts';
 import { TaskTable } from './task-table.ts';

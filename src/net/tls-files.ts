@@ -1,7 +1,7 @@
+import { readSmallFile } from '../config/small-file.ts';
+import { OptionError } from '../option.ts';
 import type { TlsMaterial } from './http-post.ts';
 import { crypto, tls } from './lazy-builtins.ts';
-import { OptionError } from './option.ts';
-import { readSmallFile } from './small-file.ts';
 
 /**
  * Reads the PEM files that the options `--PREFIX-ca`, `--PREFIX-cert` and `--PREFIX-key` name.

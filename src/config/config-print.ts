@@ -1,5 +1,5 @@
-import type { Config, Origin, ResolvedOption } from './config.ts';
-import { printable } from './format.ts';
+import type { Config, Origin, ResolvedOption } from '../config.ts';
+import { printable } from '../format.ts';
 
 /** Every option with its value and where that comes from; a configuration file could be made of it, but for secrets. */
 export function configText(config: Config): string {
