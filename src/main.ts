@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --disable-warning=ExperimentalWarning
+#!/usr/bin/env -S node --disable-warning=ExperimentalWarning --disable-warning=DEP0005 --max-semi-space-size=1
 /** The program: the only file that touches `process`. */
 import { inspect } from 'node:util';
 import packageJson from '../package.json' with { type: 'json' };

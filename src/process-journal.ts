@@ -19,7 +19,8 @@ const GROWTH = 4;
 /** A child that is going to call exec has done so by then. */
 const FORK_TO_EXEC_MS = 1_000;
 /** A journal larger than this is none of ours: the rewrite keeps it far below. */
-const LARGEST = 256 << 20;
+const LARGEST = 128 << 20;
+const NEWLINE = 0x0a;
 
 type Line =
   | ['fork', number, number, number]
@@ -85,25 +86,27 @@ export class ProcessJournalFile implements ProcessJournal {
 
   /** Tells the table what the last run knew, if that was in this boot. @returns how many lines were read */
   restore(table: ProcessTable): number {
-    let text: string;
+    let bytes: Buffer;
     try {
-      const bytes = readFileSync(this.#path);
-      if (bytes.length > LARGEST) return 0;
-      text = bytes.toString('utf8');
+      bytes = readFileSync(this.#path);
     } catch {
       return 0;
     }
-    const lines = text.split('\n');
-    if (!sameBoot(lines[0] ?? '', this.#bootId)) return 0;
     let count = 0;
     let last = 0;
-    for (let i = 1; i < lines.length; i++) {
-      const line = parse(lines[i] as string);
-      // Only the last line can be torn, by a kill in the middle of a write.
+    // Line by line: the whole as one text and its lines as another would be three times the file.
+    for (let from = 0, to: number; from < bytes.length && bytes.length <= LARGEST; from = to + 1) {
+      to = bytes.indexOf(NEWLINE, from);
+      if (to < 0) break;
+      const text = bytes.toString('utf8', from, to);
+      if (from === 0) {
+        if (!sameBoot(text, this.#bootId)) return 0;
+        continue;
+      }
+      const line = parse(text);
       if (line === undefined) continue;
       replay(line, table);
-      if (line[0] !== 'is') last = Math.max(last, line[3]);
-      else last = Math.max(last, line[5]);
+      last = Math.max(last, line[0] === 'is' ? line[5] : line[3]);
       count++;
     }
     table.distrustStartsSince(last - FORK_TO_EXEC_MS);
@@ -123,7 +126,7 @@ export class ProcessJournalFile implements ProcessJournal {
       table.tell(this);
       this.#writePending();
       renameSync(fresh, this.#path);
-      this.#rewriteAt = Math.max(SMALLEST_REWRITE, this.#size * GROWTH);
+      this.#rewriteAt = Math.max(SMALLEST_REWRITE, Math.min(this.#size * GROWTH, LARGEST / 2));
     } catch (error) {
       this.#fail(error as Error);
     }

@@ -13,10 +13,10 @@
 import type { CapturedProcess } from './captured-process.ts';
 import type { CaptureSource } from './incident.ts';
 import type { ProcEventHandler } from './kernel/proc-connector.ts';
-import type { ProcFiles } from './kernel/proc-files.ts';
+import { detached, type ProcFiles } from './kernel/proc-files.ts';
 
 const MAX_ENTRIES = 100_000;
-const MAX_BYTES = 32 << 20;
+const MAX_BYTES = 8 << 20;
 const SHORT_COMMAND = 1024;
 const OVERHEAD_BYTES = 200;
 
@@ -399,7 +399,7 @@ export class ProcessTable implements ProcEventHandler {
     let joined = args.join('\0');
     let truncated = command.truncated;
     if (joined.length > SHORT_COMMAND && this.#bytes + joined.length > MAX_BYTES) {
-      joined = joined.slice(0, SHORT_COMMAND);
+      joined = detached(joined.slice(0, SHORT_COMMAND));
       truncated = true;
     }
     return {

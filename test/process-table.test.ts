@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { ProcFiles } from '../src/kernel/proc-files.ts';
 import { ProcessTable } from '../src/process-table.ts';
 import { FakeProc } from './fake-proc.ts';
@@ -7,11 +9,11 @@ import { FakeProc } from './fake-proc.ts';
 const EXITED = 0;
 const SIGKILLED = 9;
 
-function setup(t: TestContext) {
+function setup(t: TestContext, files?: ProcFiles) {
   const proc = new FakeProc(t);
   const clock = { now: 50_000 };
   const table = new ProcessTable({
-    files: new ProcFiles(proc.root),
+    files: files ?? new ProcFiles(proc.root),
     redactor: { args: (args) => ({ args, count: 0 }) },
     now: () => clock.now,
     suspended: () => 0,
@@ -173,6 +175,30 @@ describe('the process table', () => {
     proc.set(8, { args: ['somebody', 'else'] });
     table.thread(7, 8);
     assert.equal(table.capture(7, 50_100)?.args, undefined);
+  });
+
+  it('stays bounded when every process has the longest command line', (t) => {
+    setFlagsFromString('--expose-gc');
+    const collectGarbage = runInNewContext('gc') as () => void;
+    let served = 0;
+    const files = {
+      commandLine: () => ({
+        args: ['java', `${served++}`.repeat(100_000).slice(0, 120_000)],
+        truncated: false,
+      }),
+      executable: () => '/usr/bin/java',
+      cgroup: () => '/shop',
+      stat: () => ({ parentPid: 1, start: 50_000 }),
+    } as unknown as ProcFiles;
+    const { table } = setup(t, files);
+    collectGarbage();
+    const before = process.memoryUsage().heapUsed;
+    for (let pid = 2; pid < 1_002; pid++) table.exec(pid, 50_000);
+    collectGarbage();
+    const grown = process.memoryUsage().heapUsed - before;
+    assert.ok(grown < 24 << 20, `${grown >> 20} MiB`);
+    assert.equal(table.capture(1_001, 50_100)?.truncated, true);
+    assert.equal(table.capture(2, 50_100)?.truncated, false);
   });
 
   it('stays bounded when processes come and go without end', (t) => {

@@ -2,13 +2,15 @@
 import { closeSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
 
 /** Longer command lines are cut here and say so. The kernel allows a quarter of the stack limit, usually 2 MiB. */
-export const LONGEST_COMMAND_LINE = 256 << 10;
+export const LONGEST_COMMAND_LINE = 128 << 10;
 
 /** USER_HZ is 100 on every architecture that Node.js runs on (include/asm-generic/param.h). */
 const MS_PER_TICK = 10;
 
 /** include/linux/sched.h */
 const PF_EXITING = 0x4;
+
+const MOST_SHARED_CGROUPS = 4_096;
 
 export interface CommandLine {
   readonly args: readonly string[];
@@ -17,6 +19,7 @@ export interface CommandLine {
 
 export class ProcFiles {
   readonly #root: string;
+  readonly #cgroups = new Map<string, string>();
   #buffer = Buffer.allocUnsafeSlow(16 << 10);
 
   constructor(root: string) {
@@ -53,7 +56,8 @@ export class ProcFiles {
   cgroup(pid: number): string | undefined {
     const length = this.#read(`${pid}/cgroup`);
     if (length <= 0) return undefined;
-    const lines = this.#buffer.toString('utf8', 0, length).split('\n');
+    const text = this.#buffer.toString('utf8', 0, length);
+    const lines = text.split('\n');
     let unified: string | undefined;
     for (const line of lines) {
       const first = line.indexOf(':');
@@ -63,10 +67,20 @@ export class ProcFiles {
       if (controllers === '') unified = line.slice(second + 1);
       else if (controllers.split(',').includes('memory')) {
         const path = plainPath(line.slice(second + 1));
-        return path === '/' && this.#isExiting(pid) ? undefined : path;
+        return path === '/' && this.#isExiting(pid) ? undefined : this.#shared(path);
       }
     }
-    return unified === undefined ? undefined : plainPath(unified);
+    return unified === undefined ? undefined : this.#shared(plainPath(unified));
+  }
+
+  /** One string for all processes of a cgroup, and one that does not keep alive the text that it was cut from. */
+  #shared(path: string): string {
+    const known = this.#cgroups.get(path);
+    if (known !== undefined) return known;
+    if (this.#cgroups.size >= MOST_SHARED_CGROUPS) this.#cgroups.clear();
+    const own = detached(path);
+    this.#cgroups.set(own, own);
+    return own;
   }
 
   /** On cgroup v1 every exiting process shows as a member of the root (proc_cgroup_show in kernel/cgroup/cgroup.c). */
@@ -135,6 +149,11 @@ export class ProcFiles {
       closeSync(fd);
     }
   }
+}
+
+/** A string of its own: V8's `slice` keeps the whole of what it was cut from alive. */
+export function detached(text: string): string {
+  return JSON.parse(JSON.stringify(text));
 }
 
 /** A path seen from inside a cgroup namespace climbs out of it first; the kernel's log never does. */
