@@ -1,6 +1,6 @@
 import type { Oom, OomScope, Trigger } from '../incident.ts';
 import { limitOwner } from '../kernel/cgroup-path.ts';
-import type { KillPrefix, Observation } from '../kernel/oom-report.ts';
+import type { KillPrefix, Observation } from '../kernel/observation.ts';
 
 export type Seen<Kind extends Observation['kind']> = Extract<Observation, { kind: Kind }>;
 

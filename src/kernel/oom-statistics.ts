@@ -1,6 +1,7 @@
 /** The memory statistics in the report of an OOM kill: of a cgroup (v1 and v2) or of the whole node. */
+
+import type { Observation } from './observation.ts';
 import { boundedPath, integer, kiB } from './oom-numbers.ts';
-import type { Observation } from './oom-report.ts';
 
 const MOST_STATISTICS = 256;
 
