@@ -4,8 +4,8 @@
  * Fed by the proc connector's events as they happen, by scans of /proc (at start, after an overrun, and all the time
  * where there is no connector) and by a slow re-reading that catches titles set later (nginx, postgres).
  *
- * Memory is bounded: MAX_ENTRIES entries; MAX_BYTES of command lines, over which new ones are cut to SHORT_COMMAND
- * bytes and say so; the dead are kept for seconds only (their kill is read from the kernel's log some milliseconds
+ * Memory is bounded: MAX_ENTRIES entries; MAX_BYTES of command lines (images.ts), over which new ones are cut
+ * short and say so; the dead are kept for seconds only (their kill is read from the kernel's log some milliseconds
  * after their exit event), those killed by SIGKILL for minutes, both with a limit.
  *
  * All times are CLOCK_MONOTONIC in ms.
@@ -13,11 +13,10 @@
 import type { CapturedProcess } from './captured-process.ts';
 import type { CaptureSource } from './incident.ts';
 import type { ProcEventHandler } from './kernel/proc-connector.ts';
-import { detached, type ProcFiles } from './kernel/proc-files.ts';
+import type { ProcFiles } from './kernel/proc-files.ts';
+import { type ArgumentRedactor, DROPPED, type Image, Images } from './process-table/images.ts';
 
 const MAX_ENTRIES = 100_000;
-const MAX_BYTES = 8 << 20;
-const SHORT_COMMAND = 1024;
 const OVERHEAD_BYTES = 200;
 
 const DEAD = { keepMs: 5_000, limit: 1_024 };
@@ -34,19 +33,6 @@ const MAX_YOUNG = 4_096;
 /** A process found by a scan is read again by the following ones until it is this old in the table. */
 const SETTLED_AFTER_MS = 2_000;
 
-/** What one exec made of a process; shared by the children that it forks. */
-interface Image {
-  /** Arguments joined by NUL, secrets taken out; undefined: see `missing`. */
-  readonly args: string | undefined;
-  readonly missing: string | undefined;
-  readonly executable: string | undefined;
-  readonly cgroup: string | undefined;
-  readonly truncated: boolean;
-  readonly redacted: number;
-  readAt: number;
-  references: number;
-}
-
 interface Entry {
   readonly pid: number;
   parentPid: number | undefined;
@@ -61,7 +47,6 @@ interface Entry {
   previous: Entry | undefined;
 }
 
-const DROPPED = 'it had already dropped its memory when its command line was read';
 const MAYBE_EXECUTED = 'it was forked just before the agent went down and may have executed something since';
 
 /** One process as it is written to and read back from the journal. */
@@ -85,10 +70,6 @@ export interface ProcessJournal {
   exit(pid: number, status: number, time: number): void;
 }
 
-export interface ArgumentRedactor {
-  args(args: readonly string[]): { args: readonly string[]; count: number };
-}
-
 export interface ProcessTableOptions {
   readonly files: ProcFiles;
   readonly redactor: ArgumentRedactor;
@@ -103,7 +84,7 @@ export interface ProcessTableOptions {
 
 export class ProcessTable implements ProcEventHandler {
   readonly #files: ProcFiles;
-  readonly #redactor: ArgumentRedactor;
+  readonly #images: Images;
   readonly #now: () => number;
   readonly #suspended: () => number;
   readonly #wallTime: (monotonic: number) => number;
@@ -116,11 +97,10 @@ export class ProcessTable implements ProcEventHandler {
   #found: { readonly entry: Entry; readonly at: number }[] = [];
   #cursor: Iterator<Entry> | undefined;
   #unscanned: number[] = [];
-  #bytes = 0;
 
   constructor(options: ProcessTableOptions) {
     this.#files = options.files;
-    this.#redactor = options.redactor;
+    this.#images = new Images(options.files, options.redactor);
     this.#now = options.now;
     this.#suspended = options.suspended;
     this.#wallTime = options.wallTime;
@@ -133,13 +113,13 @@ export class ProcessTable implements ProcEventHandler {
 
   /** Of the command lines and what holds them; an estimate, 200 bytes for each entry. */
   get bytes(): number {
-    return this.#bytes + this.#entries.size * OVERHEAD_BYTES;
+    return this.#images.bytes + this.#entries.size * OVERHEAD_BYTES;
   }
 
   fork(pid: number, parentPid: number, time: number): void {
     const parent = this.#alive(parentPid);
     if (parent === undefined) {
-      const image = this.#readImage(pid, time);
+      const image = this.#images.read(pid, time);
       this.#add(pid, parentPid, time, 'scan', image);
       this.#journalImage(pid);
       return;
@@ -155,7 +135,7 @@ export class ProcessTable implements ProcEventHandler {
     if (entry === undefined) return;
     entry.threaded = true;
     if (entry.image.args !== undefined) return;
-    const image = this.#readImage(threadId, this.#now());
+    const image = this.#images.read(threadId, this.#now());
     if (image.args === undefined || this.#files.threadGroup(threadId) !== pid) return;
     this.#replaceImage(entry, image);
     this.#journalImage(pid);
@@ -163,7 +143,7 @@ export class ProcessTable implements ProcEventHandler {
 
   /** What it was before is forgotten even when what it is now cannot be read: a wrong command line is worse than none. */
   exec(pid: number, time: number): void {
-    const image = this.#readImage(pid, time);
+    const image = this.#images.read(pid, time);
     const entry = this.#alive(pid);
     if (entry === undefined) {
       const stat = this.#files.stat(pid);
@@ -274,7 +254,7 @@ export class ProcessTable implements ProcEventHandler {
       const stat = this.#files.stat(pid);
       const start = this.#monotonic(stat?.start);
       if (stat !== undefined && start !== undefined && start <= killedAt) {
-        const image = this.#readImage(pid, this.#now());
+        const image = this.#images.read(pid, this.#now());
         if (image.args !== undefined)
           return this.#captured({ ...newEntry(pid, stat.parentPid, start, 'live', image), source: 'live' });
       }
@@ -361,7 +341,7 @@ export class ProcessTable implements ProcEventHandler {
       }
       this.#bury(entry, true, this.#now());
     }
-    const added = this.#add(pid, stat.parentPid, start, 'scan', this.#readImage(pid, this.#now()));
+    const added = this.#add(pid, stat.parentPid, start, 'scan', this.#images.read(pid, this.#now()));
     // Whether a process found by a scan has threads is not known.
     added.threaded = true;
     this.#journalImage(pid);
@@ -370,7 +350,7 @@ export class ProcessTable implements ProcEventHandler {
   /** Keeps what is known when nothing can be read: the process is dying, or a zombie. */
   #reread(entry: Entry): void {
     const now = this.#now();
-    const image = this.#readImage(entry.pid, now);
+    const image = this.#images.read(entry.pid, now);
     if (image.args === undefined) return;
     if (image.args === entry.image.args && image.cgroup === entry.image.cgroup) {
       entry.image.readAt = now;
@@ -379,39 +359,6 @@ export class ProcessTable implements ProcEventHandler {
     this.#replaceImage(entry, image);
     entry.source = 'scan';
     this.#journalImage(entry.pid);
-  }
-
-  #readImage(pid: number, now: number): Image {
-    const command = this.#files.commandLine(pid);
-    if (command === undefined)
-      return {
-        args: undefined,
-        missing: DROPPED,
-        executable: undefined,
-        cgroup: this.#files.cgroup(pid),
-        truncated: false,
-        redacted: 0,
-        readAt: now,
-        references: 0,
-      };
-    // The whole is redacted before it is cut: half a secret's key would let the other half through.
-    const { args, count } = this.#redactor.args(command.args);
-    let joined = args.join('\0');
-    let truncated = command.truncated;
-    if (joined.length > SHORT_COMMAND && this.#bytes + joined.length > MAX_BYTES) {
-      joined = detached(joined.slice(0, SHORT_COMMAND));
-      truncated = true;
-    }
-    return {
-      args: joined,
-      missing: undefined,
-      executable: this.#files.executable(pid),
-      cgroup: this.#files.cgroup(pid),
-      truncated,
-      redacted: count,
-      readAt: now,
-      references: 0,
-    };
   }
 
   #captured(entry: Entry): CapturedProcess {
@@ -455,7 +402,7 @@ export class ProcessTable implements ProcEventHandler {
     if (before !== undefined && before.exitedAt === undefined) this.#bury(before, true, this.#now());
     const entry = newEntry(pid, parentPid, start, source, image);
     entry.previous = before;
-    this.#retain(image);
+    this.#images.retain(image);
     // Deleted first, so that the map stays in order of age.
     this.#entries.delete(pid);
     this.#entries.set(pid, entry);
@@ -505,21 +452,13 @@ export class ProcessTable implements ProcEventHandler {
       if (later.previous === entry) later.previous = undefined;
     // Whoever had the pid still earlier was buried earlier: nobody can reach it any more.
     entry.previous = undefined;
-    this.#release(entry.image);
+    this.#images.release(entry.image);
   }
 
   #replaceImage(entry: Entry, image: Image): void {
-    this.#release(entry.image);
+    this.#images.release(entry.image);
     entry.image = image;
-    this.#retain(image);
-  }
-
-  #retain(image: Image): void {
-    if (image.references++ === 0) this.#bytes += image.args?.length ?? 0;
-  }
-
-  #release(image: Image): void {
-    if (--image.references === 0) this.#bytes -= image.args?.length ?? 0;
+    this.#images.retain(image);
   }
 
   #journalImage(pid: number): void {
