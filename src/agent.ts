@@ -1,4 +1,4 @@
-/** The composition root of `oom-witness run`: sinks start first, watchers stop first. */
+/** The composition root of `oom-witness run`: the watcher starts first, because nobody waits for it, and stops first. */
 import { writeSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -33,6 +33,12 @@ const PROCESSES_FILE = 'processes.jsonl';
 /** A capture thread that gives no sign of life for so long stands still: its loop turns at least once a second. */
 const SILENT_MS = 15_000;
 const RESTART_MS = { first: 500, longest: 60_000 } as const;
+/** Five failures in a row: perhaps a new process does better. */
+const HOPELESS_RESTART_MS = 16_000;
+/** A thread that is stuck in the kernel must not keep the sinks from being drained. */
+const STOP_MS = 3_000;
+/** Whoever read our output has gone and waits for us to go, too. */
+const DRAIN_WITHOUT_READER_MS = 1_000;
 
 /** The exit code when nothing can be seen here. */
 const NOTHING_WORKS = 1;
@@ -63,7 +69,11 @@ class Agent {
   #capture: Capture | undefined;
   #status: CaptureStatus | undefined;
   #failure: string | undefined;
+  /** Grows while the thread fails soon after each start. */
   #restartMs: number = RESTART_MS.first;
+  #restart: NodeJS.Timeout | undefined;
+  /** Since the start of the process, ms. */
+  #captureStartedAt = 0;
   /** Sequence number up to which the kernel's log of this boot is dealt with; undefined: never looked at. */
   #position: number | undefined;
 
@@ -211,20 +221,27 @@ class Agent {
   }
 
   #armed(status: CaptureStatus): void {
+    if (this.#io.signal.aborted) return;
     this.#status = status;
     this.#failure = undefined;
-    this.#restartMs = RESTART_MS.first;
-    this.#events.armed(status, performance.now());
-    if (!status.kmsg.works) this.#finished.resolve(NOTHING_WORKS);
+    if (status.kmsg.works) this.#events.armed(status, performance.now() - this.#captureStartedAt);
+    else {
+      this.#events.nothingToSee(status.kmsg.problem ?? 'no reason given');
+      this.#finished.resolve(NOTHING_WORKS);
+    }
   }
 
   /** It goes on where it stopped: the kernel's ring still holds what comes meanwhile, the journal knows the processes. */
   #captureFailed(error: Error): void {
     this.#failure = error.message;
     this.#events.captureFailed(error.message);
-    const restart = setTimeout(() => this.#startCapture(), this.#restartMs);
+    const lived = performance.now() - this.#captureStartedAt;
+    if (lived > RESTART_MS.longest) this.#restartMs = RESTART_MS.first;
+    this.#restart = setTimeout(() => {
+      this.#captureStartedAt = performance.now();
+      this.#startCapture();
+    }, this.#restartMs);
     this.#restartMs = Math.min(this.#restartMs * 2, RESTART_MS.longest);
-    this.#io.signal.addEventListener('abort', () => clearTimeout(restart));
   }
 
   async #startServer(): Promise<AgentServer | undefined> {
@@ -282,15 +299,28 @@ class Agent {
         }),
       },
     ];
-    return { alive: !still, ready: sees, parts };
+    return { alive: !still && this.#restartMs < HOPELESS_RESTART_MS, ready: sees, parts };
   }
 
   async #end(code: number, server: AgentServer | undefined): Promise<void> {
-    if (code === 0) this.#events.leaving(String(this.#io.signal.reason ?? 'asked'));
-    await this.#capture?.stop();
+    const { reason } = this.#io.signal;
+    const readerGone = reason instanceof Error;
+    if (code === 0)
+      this.#events.leaving(readerGone ? `nobody reads stdout any more: ${reason.message}` : reason);
+    clearTimeout(this.#restart);
+    const stopped = new AbortController();
+    await Promise.race([
+      this.#capture?.stop(),
+      sleep(STOP_MS, undefined, { signal: stopped.signal }).catch(() => {}),
+    ]);
+    stopped.abort();
     await server?.close();
-    const left = await this.#couriers.drain(Date.now() + this.#config.drainTimeout);
-    this.#events.drained(Object.fromEntries(left), this.#store.persistent);
+    const drainMs = this.#config.drainTimeout;
+    const left = await this.#couriers.drain(
+      Date.now() + (readerGone ? Math.min(drainMs, DRAIN_WITHOUT_READER_MS) : drainMs),
+    );
+    if (code === 0 || [...left.values()].some((count) => count > 0))
+      this.#events.drained(Object.fromEntries(left), this.#store.persistent);
     await this.#couriers.close();
     this.#store.close();
   }

@@ -58,6 +58,12 @@ export class Events implements DeliveryObserver, StoreObserver {
       if (!works) this.readerBlind(reader, problem ?? 'no reason given');
   }
 
+  /** The agent ends. */
+  nothingToSee(reason: string): void {
+    this.#metrics.readerUp.set({ reader: 'kmsg' }, 0);
+    this.#log('error', 'no kill can be seen here, and nothing else works without that: ending', { reason });
+  }
+
   listening(url: string): void {
     this.#log('info', 'listening', { url });
   }

@@ -6,7 +6,7 @@
  * not survive the machine, because another boot has other processes (the first line names the boot). Command lines
  * have lost their secrets before they come here. When it has grown enough it is written afresh from the table.
  */
-import { closeSync, constants, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync, renameSync, statSync, writeSync } from 'node:fs';
 import type { CaptureSource } from './incident.ts';
 import type { ProcessJournal, ProcessRecord, ProcessTable } from './process-table.ts';
 
@@ -14,6 +14,8 @@ const FORMAT = 1;
 /** Long enough to write a busy machine's short-lived processes not at all, short enough to lose nearly nothing. */
 const FLUSH_EVERY_MS = 20;
 const SIGKILL = 9;
+/** After the disk failed. */
+const DISK_RETRY_MS = 60_000;
 const SMALLEST_REWRITE = 4 << 20;
 const GROWTH = 4;
 /** A child that is going to call exec has done so by then. */
@@ -53,7 +55,7 @@ export class ProcessJournalFile implements ProcessJournal {
   #size = 0;
   #rewriteAt = SMALLEST_REWRITE;
 
-  /** @param failed called once when the journal cannot be written; the agent goes on without it */
+  /** @param failed called when the journal cannot be written; the agent goes on without it and tries again later */
   constructor(path: string, bootId: string, failed: (error: Error) => void) {
     this.#path = path;
     this.#bootId = bootId;
@@ -65,6 +67,7 @@ export class ProcessJournalFile implements ProcessJournal {
   }
 
   fork(pid: number, parentPid: number, time: number): void {
+    if (this.#fd === undefined) return;
     this.#fresh.set(pid, []);
     this.#freshParents.add(parentPid);
     this.#append(pid, ['fork', pid, parentPid, time]);
@@ -88,6 +91,7 @@ export class ProcessJournalFile implements ProcessJournal {
   restore(table: ProcessTable): number {
     let bytes: Buffer;
     try {
+      if (statSync(this.#path).size > LARGEST) return 0;
       bytes = readFileSync(this.#path);
     } catch {
       return 0;
@@ -95,7 +99,7 @@ export class ProcessJournalFile implements ProcessJournal {
     let count = 0;
     let last = 0;
     // Line by line: the whole as one text and its lines as another would be three times the file.
-    for (let from = 0, to: number; from < bytes.length && bytes.length <= LARGEST; from = to + 1) {
+    for (let from = 0, to: number; from < bytes.length; from = to + 1) {
       to = bytes.indexOf(NEWLINE, from);
       if (to < 0) break;
       const text = bytes.toString('utf8', from, to);
@@ -139,7 +143,13 @@ export class ProcessJournalFile implements ProcessJournal {
    * @param now CLOCK_MONOTONIC, ms
    */
   flush(table: ProcessTable, now: number): void {
-    if (now < this.dueAt || this.#fd === undefined) return;
+    if (this.#fd === undefined) {
+      if (now - this.#flushedAt < DISK_RETRY_MS || now === Number.POSITIVE_INFINITY) return;
+      this.#flushedAt = now;
+      this.rewrite(table);
+      return;
+    }
+    if (now < this.dueAt) return;
     this.#flushedAt = now;
     try {
       this.#writePending();

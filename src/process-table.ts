@@ -14,7 +14,7 @@ import type { CapturedProcess } from './captured-process.ts';
 import type { CaptureSource } from './incident.ts';
 import type { ProcEventHandler } from './kernel/proc-connector.ts';
 import type { ProcFiles } from './kernel/proc-files.ts';
-import { type ArgumentRedactor, DROPPED, type Image, Images } from './process-table/images.ts';
+import { type ArgumentRedactor, type Image, Images } from './process-table/images.ts';
 
 const MAX_ENTRIES = 100_000;
 const OVERHEAD_BYTES = 200;
@@ -29,6 +29,8 @@ const SAME_START_MS = 100;
 /** A forked child has set its title by then, if it ever does. */
 const TITLE_AFTER_MS = 500;
 const MAX_YOUNG = 4_096;
+/** Read again at one refresh, besides those whose turn it is: about 4 ms. */
+const YOUNG_AT_ONCE = 200;
 
 /** A process found by a scan is read again by the following ones until it is this old in the table. */
 const SETTLED_AFTER_MS = 2_000;
@@ -211,17 +213,15 @@ export class ProcessTable implements ProcEventHandler {
    * @param verifyStart without events a pid may have changed hands: its start is compared too
    */
   refresh(limit: number, verifyStart: boolean): void {
-    let left = limit;
     const now = this.#now();
-    while (left > 0) {
+    for (let young = 0; young < YOUNG_AT_ONCE; young++) {
       const youngest = this.#young[0];
       if (youngest === undefined || now - (youngest.start ?? now) < TITLE_AFTER_MS) break;
       this.#young.shift();
       if (youngest.exitedAt !== undefined || youngest.source !== 'inherited') continue;
       this.#reread(youngest);
-      left--;
     }
-    for (; left > 0; left--) {
+    for (let left = limit; left > 0; left--) {
       this.#cursor ??= this.#entries.values();
       const next = this.#cursor.next();
       if (next.done) {
@@ -264,22 +264,16 @@ export class ProcessTable implements ProcEventHandler {
 
   /** Takes over what a journal of an earlier run says; a scan must follow. */
   restore(record: ProcessRecord): void {
-    const image: Image = {
-      args: record.args?.join('\0'),
-      missing: record.args === undefined ? DROPPED : undefined,
-      executable: record.executable,
-      cgroup: record.cgroup,
-      truncated: record.truncated,
-      redacted: record.redacted,
-      readAt: record.readAt,
-      references: 0,
-    };
-    const entry = this.#alive(record.pid);
-    if (entry === undefined) this.#add(record.pid, record.parentPid, record.start, record.source, image);
+    const image = this.#images.restore(record);
+    let entry = this.#alive(record.pid);
+    if (entry === undefined)
+      entry = this.#add(record.pid, record.parentPid, record.start, record.source, image);
     else {
       this.#replaceImage(entry, image);
       entry.source = record.source;
     }
+    // The journal does not say.
+    entry.threaded = true;
   }
 
   restoreFork(pid: number, parentPid: number, time: number): void {
@@ -336,6 +330,7 @@ export class ProcessTable implements ProcEventHandler {
     if (entry !== undefined) {
       if (entry.start === undefined || Math.abs(entry.start - start) < SAME_START_MS) {
         entry.start ??= start;
+        entry.threaded = true;
         this.#reread(entry);
         return;
       }
@@ -407,8 +402,8 @@ export class ProcessTable implements ProcEventHandler {
     this.#entries.delete(pid);
     this.#entries.set(pid, entry);
     if (this.#entries.size > MAX_ENTRIES) {
-      const oldest = this.#entries.values().next().value as Entry;
-      this.#drop(oldest);
+      // Not the oldest, which are the machine's own services, but the dead, or else the newest of a fork bomb.
+      this.#drop(this.#dead.shift() ?? this.#killed.shift() ?? entry);
     }
     return entry;
   }

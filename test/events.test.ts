@@ -128,9 +128,13 @@ describe('capture', () => {
   test('armed: what works, what does not, why, and what that costs', async () => {
     const { events, said, sample } = bench();
     const processEvents = { works: false, problem: 'needs CAP_NET_ADMIN' };
-    events.armed({ kmsg: WORKS, processEvents, processes: 120, restored: 0 }, 41.7);
+    events.armed({ kmsg: WORKS, processEvents, descriptors: [], processes: 120, restored: 0 }, 41.7);
     const [armed, blind] = said();
-    assert.deepEqual(armed, { level: 'info', message: 'armed', fields: { ms: 42, processes: 120 } });
+    assert.deepEqual(armed, {
+      level: 'info',
+      message: 'armed',
+      fields: { ms: 42, processes: 120 },
+    });
     assert.equal(blind?.message, 'process events: blind');
     assert.equal(blind?.fields.reason, 'needs CAP_NET_ADMIN');
     assert.match(String(blind?.fields.cost), /scans of \/proc/);

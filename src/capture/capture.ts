@@ -1,7 +1,13 @@
 /** The capture thread as the main thread sees it. */
-import { writeSync } from 'node:fs';
+import { closeSync, writeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
-import { type CaptureMessage, type CaptureOptions, COUNTERS, type CounterName } from './protocol.ts';
+import {
+  type CaptureMessage,
+  type CaptureOptions,
+  type CaptureStatus,
+  COUNTERS,
+  type CounterName,
+} from './protocol.ts';
 
 /** The main thread must not starve the capture thread of its answers, so they are few; its heap is small and bounded. */
 const RESOURCE_LIMITS = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 192, stackSizeMb: 1 };
@@ -19,7 +25,7 @@ export class Capture {
   readonly #stop = new Int32Array(new SharedArrayBuffer(4));
   readonly #counters = new Float64Array(new SharedArrayBuffer(8 * COUNTERS.length));
   readonly #ended: Promise<void>;
-  #wakeFd: number | undefined;
+  #status: CaptureStatus | undefined;
 
   /**
    * @param received called for each message in order
@@ -33,8 +39,7 @@ export class Capture {
     const workerData: CaptureOptions = { ...options, stop: this.#stop, counters: this.#counters };
     this.#worker = new Worker(THREAD, { workerData, resourceLimits: RESOURCE_LIMITS, name: 'capture' });
     this.#worker.on('message', (message: CaptureMessage) => {
-      if (message.type === 'armed') this.#wakeFd = message.status.wakeFd;
-      if (message.type === 'stopped') this.#wakeFd = undefined;
+      if (message.type === 'armed') this.#status = message.status;
       received(message);
     });
     let reported = false;
@@ -48,6 +53,8 @@ export class Capture {
     );
     this.#ended = new Promise((resolve) => {
       this.#worker.on('exit', (code) => {
+        for (const fd of this.#status?.descriptors ?? []) closeSync(fd);
+        this.#status = undefined;
         fail(new Error(`the capture thread ended with ${code}`));
         resolve();
       });
@@ -67,14 +74,11 @@ export class Capture {
   async stop(): Promise<void> {
     Atomics.store(this.#stop, 0, 1);
     Atomics.notify(this.#stop, 0);
-    if (this.#wakeFd !== undefined) {
+    const wakeFd = this.#status?.wakeFd;
+    if (wakeFd !== undefined) {
       const one = Buffer.alloc(8);
       one.writeBigUInt64LE(1n);
-      try {
-        writeSync(this.#wakeFd, one);
-      } catch {
-        // The thread has ended in the meantime and closed it.
-      }
+      writeSync(wakeFd, one);
     }
     await this.#ended;
   }

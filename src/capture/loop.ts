@@ -79,6 +79,7 @@ export class CaptureLoop {
   #posted = -1;
   #settleAt = Number.POSITIVE_INFINITY;
   #scanning = false;
+  #suspended: number;
   #nextRefresh = 0;
   #scanEvery: number;
   #nextScan = 0;
@@ -95,12 +96,12 @@ export class CaptureLoop {
       this.#journal = new ProcessJournalFile(options.journal, options.host.boot_id, (error) =>
         post({ type: 'journal-failed', problem: error.message }),
       );
-    const suspended = this.#files.uptime() - this.#clock.now();
+    this.#suspended = this.#timeInSuspend();
     this.#table = new ProcessTable({
       files: this.#files,
       redactor: options.redact ? new Redactor(options.redactPatterns) : PLAIN,
       now: () => this.#clock.now(),
-      suspended: () => suspended,
+      suspended: () => this.#suspended,
       wallTime: (time) => this.#clock.wallTime(time),
       ...(this.#journal !== undefined && { journal: this.#journal }),
     });
@@ -131,6 +132,7 @@ export class CaptureLoop {
         processes: this.#table.size,
         restored,
         ...(this.#waiter.wakeFd !== undefined && { wakeFd: this.#waiter.wakeFd }),
+        descriptors: [this.#waiter.wakeFd, this.#connector?.fd].filter((fd) => fd !== undefined),
       },
     });
     this.#replay(history.records);
@@ -390,6 +392,7 @@ export class CaptureLoop {
   }
 
   #refresh(now: number): void {
+    this.#suspended = this.#timeInSuspend();
     this.#table.refresh(
       Math.min(FASTEST_REFRESH, Math.ceil(this.#table.size / 60)),
       this.#connector === undefined,
@@ -397,6 +400,11 @@ export class CaptureLoop {
     this.#nextRefresh = now + REFRESH_MS;
     this.#set('tableEntries', this.#table.size);
     this.#set('tableBytes', this.#table.bytes);
+  }
+
+  /** It grows while the machine sleeps, so it is asked for again and again. */
+  #timeInSuspend(): number {
+    return this.#files.uptime() - this.#clock.now();
   }
 
   #timeout(): number {
@@ -422,9 +430,7 @@ export class CaptureLoop {
           ? (this.#kmsg?.sequence ?? -1)
           : this.#assembler.openSince - 1,
     });
-    this.#connector?.close();
     this.#kmsg?.close();
-    this.#waiter.close();
   }
 
   #beat(): void {

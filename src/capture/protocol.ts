@@ -51,10 +51,15 @@ export interface CaptureStatus {
   readonly processEvents: Reader;
   /** The processes known when capture was armed. */
   readonly processes: number;
-  /** Of those, how many command lines an earlier run had kept. */
+  /** How many lines of an earlier run's journal were taken over. */
   readonly restored: number;
   /** To be written to (8 bytes, not 0) after `stop` is set: it ends the wait at once. */
   readonly wakeFd?: number;
+  /**
+   * Descriptors that Node.js does not know of and that outlive the thread, however it ends: the main thread closes them
+   * when it has ended, so that nobody writes to a number that somebody else has got meanwhile.
+   */
+  readonly descriptors: readonly number[];
 }
 
 export type CaptureMessage =

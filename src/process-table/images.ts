@@ -20,6 +20,15 @@ export interface Image {
   references: number;
 }
 
+export interface StoredImage {
+  readonly args: readonly string[] | undefined;
+  readonly executable: string | undefined;
+  readonly cgroup: string | undefined;
+  readonly truncated: boolean;
+  readonly redacted: number;
+  readonly readAt: number;
+}
+
 export interface ArgumentRedactor {
   args(args: readonly string[]): { args: readonly string[]; count: number };
 }
@@ -56,22 +65,38 @@ export class Images {
       };
     // The whole is redacted before it is cut: half a secret's key would let the other half through.
     const { args, count } = this.#redactor.args(command.args);
-    let joined = args.join('\0');
-    let truncated = command.truncated;
-    if (joined.length > SHORT_COMMAND && this.#bytes + joined.length > MAX_BYTES) {
-      joined = detached(joined.slice(0, SHORT_COMMAND));
-      truncated = true;
-    }
+    const joined = args.join('\0');
+    const cut = this.#isTooMuch(joined);
     return {
-      args: joined,
+      args: cut ? detached(joined.slice(0, SHORT_COMMAND)) : joined,
       missing: undefined,
       executable: this.#files.executable(pid),
       cgroup: this.#files.cgroup(pid),
-      truncated,
+      truncated: cut || command.truncated,
       redacted: count,
       readAt: now,
       references: 0,
     };
+  }
+
+  /** What an earlier run knew; the same bounds hold. */
+  restore(record: StoredImage): Image {
+    const joined = record.args?.join('\0');
+    const cut = joined !== undefined && this.#isTooMuch(joined);
+    return {
+      args: cut ? detached(joined.slice(0, SHORT_COMMAND)) : joined,
+      missing: joined === undefined ? DROPPED : undefined,
+      executable: record.executable,
+      cgroup: record.cgroup,
+      truncated: cut || record.truncated,
+      redacted: record.redacted,
+      readAt: record.readAt,
+      references: 0,
+    };
+  }
+
+  #isTooMuch(command: string): boolean {
+    return command.length > SHORT_COMMAND && this.#bytes + command.length > MAX_BYTES;
   }
 
   /** One more process has it. */
