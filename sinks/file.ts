@@ -2,8 +2,8 @@ import { constants } from 'node:fs';
 import { type FileHandle, open as openFile, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import * as v from 'valibot';
+import type { Option } from '../src/config/option.ts';
 import { encodeEvents } from '../src/event-format.ts';
-import type { Option } from '../src/option.ts';
 import { DELIVERED, type Delivery, type Outcome, type Sink, type SinkContext } from '../src/sink.ts';
 
 export interface FileSettings {

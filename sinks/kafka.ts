@@ -1,5 +1,6 @@
 import type { Message, SASLOptions } from 'kafkajs';
 import * as v from 'valibot';
+import { environmentName, type Option, OptionError } from '../src/config/option.ts';
 import { encodeEvents } from '../src/event-format.ts';
 import { INCIDENT_SCHEMA } from '../src/incident.ts';
 import type { BrokerAddress } from '../src/kafka/broker-socket.ts';
@@ -8,7 +9,6 @@ import { KafkaClient, type KafkaSettings, loadKafkaJS } from '../src/kafka/clien
 import { reasonOf, refusalOf } from '../src/kafka/failure.ts';
 import type { TlsMaterial } from '../src/net/http-post.ts';
 import { readTlsFiles } from '../src/net/tls-files.ts';
-import { environmentName, type Option, OptionError } from '../src/option.ts';
 import { DELIVERED, type Delivery, type Outcome, type Sink, type SinkContext } from '../src/sink.ts';
 
 const SASL_MECHANISMS = ['plain', 'scram-sha-256', 'scram-sha-512'] as const;

@@ -1,11 +1,11 @@
 import type { FetchFunction, IncomingWebhook, IncomingWebhookSendArguments } from '@slack/webhook';
 import * as v from 'valibot';
+import { type Option, OptionError } from '../src/config/option.ts';
 import { encodeEvents } from '../src/event-format.ts';
 import { shown } from '../src/format.ts';
 import type { Incident } from '../src/incident.ts';
 import { escapeSlack, SLACK_LIMITS, slackMessage, slackStorm } from '../src/message/slack.ts';
 import { type HttpAnswer, HttpPost, isTemporary, retryAfterMs } from '../src/net/http-post.ts';
-import { type Option, OptionError } from '../src/option.ts';
 import { DELIVERED, type Delivery, type Outcome, type Sink, type SinkContext } from '../src/sink.ts';
 
 export interface SlackSettings {

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
+import type { Option } from '../src/config/option.ts';
 import { encodeEvents } from '../src/event-format.ts';
 import { terminalBlock } from '../src/message/terminal.ts';
-import type { Option } from '../src/option.ts';
 import { DELIVERED, type Delivery, type Outcome, type Sink, type SinkContext } from '../src/sink.ts';
 
 const MODES = ['text', 'json', 'off'] as const;

@@ -1,6 +1,6 @@
+import { OptionError } from '../src/config/option.ts';
 import { shown } from '../src/format.ts';
 import { loadUnixDatagram } from '../src/kernel/unix-datagram.ts';
-import { OptionError } from '../src/option.ts';
 import { DELIVERED, type Delivery, type Outcome, type Sink, type SinkContext } from '../src/sink.ts';
 import { FACILITIES } from '../src/syslog/header.ts';
 import type { SyslogMessage } from '../src/syslog/message.ts';

@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { type Option, OptionError } from '../src/config/option.ts';
 import { type EncodedEvent, encodeEvents } from '../src/event-format.ts';
 import { shown } from '../src/format.ts';
 import {
@@ -10,7 +11,6 @@ import {
 } from '../src/net/http-post.ts';
 import { crypto } from '../src/net/lazy-builtins.ts';
 import { readTlsFiles } from '../src/net/tls-files.ts';
-import { type Option, OptionError } from '../src/option.ts';
 import { DELIVERED, type Delivery, type Outcome, type Sink, type SinkContext } from '../src/sink.ts';
 
 export interface WebhookSettings {

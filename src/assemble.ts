@@ -1,9 +1,9 @@
+import type { KernelVictim, NoVictim } from './assemble/kill-report.ts';
 import { type AssembledReport, type DraftRecord, ReportDraft } from './assemble/report-draft.ts';
 import { isWithin } from './kernel/cgroup-path.ts';
 import { KERN, type KernelRecord } from './kernel/kmsg-record.ts';
 import type { Observation } from './kernel/observation.ts';
 import { observe } from './kernel/oom-report.ts';
-import type { KernelVictim, NoVictim } from './kill-report.ts';
 
 /** A record from /dev/kmsg, or one from a log, which may not know the kernel's clock. */
 export type AssemblerRecord = Omit<KernelRecord, 'timestampUs'> & {

@@ -1,8 +1,8 @@
 import { Argument, Command, CommanderError, Option as CommanderOption, Help } from 'commander';
 import { type Catalogue, secretFileName } from './config/catalogue.ts';
+import { environmentName, type Option } from './config/option.ts';
 import type { Flag } from './config.ts';
 import { shown } from './format.ts';
-import { environmentName, type Option } from './option.ts';
 
 /** What each command does; each returns the exit code. */
 export interface Commands {

@@ -3,10 +3,10 @@ import * as v from 'valibot';
 import { type Catalogue, catalogue, type Spelling, secretFileName, separator } from './config/catalogue.ts';
 import { readConfigFile } from './config/config-file.ts';
 import { nearest } from './config/nearest.ts';
+import { environmentName, type Option, OptionError } from './config/option.ts';
+import { type AgentSettings, agentSettings, INHERITED_VARIABLES } from './config/options.ts';
 import { readSmallFile } from './config/small-file.ts';
 import { shown } from './format.ts';
-import { environmentName, type Option, OptionError } from './option.ts';
-import { type AgentSettings, agentSettings, INHERITED_VARIABLES } from './options.ts';
 import type { SinkModule } from './sink.ts';
 import type { NamedSink } from './sinks.ts';
 

@@ -5,9 +5,9 @@ import packageJson from '../package.json' with { type: 'json' };
 import { type Commands, execute, UsageError } from './command-line.ts';
 import { catalogue } from './config/catalogue.ts';
 import { configJson, configText } from './config/config-print.ts';
+import { OptionError } from './config/option.ts';
 import { type Flag, loadConfig } from './config.ts';
 import { printable } from './format.ts';
-import { OptionError } from './option.ts';
 import { loadSinks } from './sinks.ts';
 
 const FAULT = 1;

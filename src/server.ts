@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { ListenAddress } from './options.ts';
+import type { ListenAddress } from './config/options.ts';
 import { Site, type SiteOptions } from './server/site.ts';
 
 export type { IncidentSource } from './server/site.ts';

@@ -1,6 +1,6 @@
+import type { Option } from './config/option.ts';
 import type { EventFormat } from './event-format.ts';
 import type { Incident, IncidentHost } from './incident.ts';
-import type { Option } from './option.ts';
 
 /** What became of one incident at a sink. A thrown error means `retry` for the whole batch. */
 export type Outcome =

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { incidentFromReport } from '../src/assemble/incident-from-report.ts';
 import type { AssembledReport } from '../src/assemble/report-draft.ts';
 import { Assembler } from '../src/assemble.ts';
-import { incidentFromReport } from '../src/incident-from-report.ts';
 import { assemble, comm, fixture, fixtures, records } from './kmsg-fixture.ts';
 import { assertValidIncident } from './validate-incident.ts';
 

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { configJson, configText } from '../src/config/config-print.ts';
+import { OptionError } from '../src/config/option.ts';
 import { type Config, type Flag, loadConfig } from '../src/config.ts';
-import { OptionError } from '../src/option.ts';
 import { loadSinks } from '../src/sinks.ts';
 
 const SINKS = await loadSinks(new URL('./fixtures/sinks/', import.meta.url));

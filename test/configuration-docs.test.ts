@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { catalogue, type OptionGroup, secretFileName } from '../src/config/catalogue.ts';
-import { environmentName, type Option } from '../src/option.ts';
+import { environmentName, type Option } from '../src/config/option.ts';
 import { loadSinks } from '../src/sinks.ts';
 
 const DOCUMENT = new URL('../docs/configuration.md', import.meta.url);

@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
+import type { NoVictim } from '../src/assemble/kill-report.ts';
 import type { AssembledReport } from '../src/assemble/report-draft.ts';
 import { Assembler, type AssemblerOptions } from '../src/assemble.ts';
 import { type KernelRecord, parseKmsgRecord } from '../src/kernel/kmsg-record.ts';
-import type { NoVictim } from '../src/kill-report.ts';
 
 /** What really happened, as the lab that recorded the fixture knows it (see the fixtures' README). */
 export interface Truth {

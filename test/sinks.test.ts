@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { catalogue } from '../src/config/catalogue.ts';
-import { OptionError } from '../src/option.ts';
+import { OptionError } from '../src/config/option.ts';
 import { loadSinks } from '../src/sinks.ts';
 
 const fixture = (folder: string) => new URL(`./fixtures/${folder}/`, import.meta.url);

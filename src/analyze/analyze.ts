@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
+import { incidentFromReport } from '../assemble/incident-from-report.ts';
 import type { AssembledReport } from '../assemble/report-draft.ts';
 import { Assembler } from '../assemble.ts';
-import type { CapturedProcess } from '../captured-process.ts';
 import type { Incident, IncidentHost } from '../incident.ts';
-import { incidentFromReport } from '../incident-from-report.ts';
 import { visibleText } from '../kernel/visible-text.ts';
+import type { CapturedProcess } from '../processes/captured-process.ts';
 import type { LogRecord } from './decoder.ts';
 import { type DetectedFormat, detectFormat } from './detect.ts';
 import { LineScanner, type LineTaker } from './line-scanner.ts';

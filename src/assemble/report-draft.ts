@@ -1,6 +1,6 @@
 import type { KillPrefix, Observation } from '../kernel/observation.ts';
 import { parseTaskRow } from '../kernel/oom-report.ts';
-import type { KernelVictim, KillReport } from '../kill-report.ts';
+import type { KernelVictim, KillReport } from './kill-report.ts';
 import { RawLines } from './raw-lines.ts';
 import { ReportHead, type Seen } from './report-head.ts';
 import { TaskTable } from './task-table.ts';

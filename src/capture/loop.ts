@@ -4,18 +4,19 @@
  * Order within a turn matters. Kernel records are read first, then process events, and only then are the records looked
  * at: an event that was sent before a kill is known before the kill is named, however late we wake up.
  */
+
+import { incidentFromReport } from '../assemble/incident-from-report.ts';
+import type { KernelVictim, KillReport, NoVictim } from '../assemble/kill-report.ts';
 import { Assembler } from '../assemble.ts';
-import type { CapturedProcess } from '../captured-process.ts';
 import type { Incident } from '../incident.ts';
-import { incidentFromReport } from '../incident-from-report.ts';
 import { KmsgReader } from '../kernel/kmsg.ts';
 import type { KernelRecord } from '../kernel/kmsg-record.ts';
 import { CLONE_NEWCGROUP, loadLibc } from '../kernel/libc.ts';
 import { enterNamespace, ProcConnector } from '../kernel/proc-connector.ts';
 import { ProcFiles } from '../kernel/proc-files.ts';
-import type { KernelVictim, KillReport, NoVictim } from '../kill-report.ts';
-import { ProcessJournalFile } from '../process-journal.ts';
-import { ProcessTable } from '../process-table.ts';
+import type { CapturedProcess } from '../processes/captured-process.ts';
+import { ProcessJournalFile } from '../processes/process-journal.ts';
+import { ProcessTable } from '../processes/process-table.ts';
 import { Redactor } from '../redact.ts';
 import { CaptureClock } from './clock.ts';
 import { GroupKillSettings } from './group-kill-settings.ts';

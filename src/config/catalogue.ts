@@ -1,6 +1,6 @@
-import { type Option, OptionError } from '../option.ts';
-import { agentOptions } from '../options.ts';
 import type { NamedSink } from '../sinks.ts';
+import { type Option, OptionError } from './option.ts';
+import { agentOptions } from './options.ts';
 
 /** One name under which an option can be set. */
 export interface Spelling {

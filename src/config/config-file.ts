@@ -1,4 +1,4 @@
-import { OptionError } from '../option.ts';
+import { OptionError } from './option.ts';
 import { readSmallFile } from './small-file.ts';
 
 export interface FileSetting {

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
+import { environmentName, type Option, OptionError } from '../config/option.ts';
 import type { TlsMaterial } from '../net/http-post.ts';
 import { readTlsFiles } from '../net/tls-files.ts';
-import { environmentName, type Option, OptionError } from '../option.ts';
 
 export interface ElasticsearchSettings {
   /** Without credentials: these may be logged. */

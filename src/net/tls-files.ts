@@ -1,5 +1,5 @@
+import { OptionError } from '../config/option.ts';
 import { readSmallFile } from '../config/small-file.ts';
-import { OptionError } from '../option.ts';
 import type { TlsMaterial } from './http-post.ts';
 import { crypto, tls } from './lazy-builtins.ts';
 

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
+import { environmentName, type Option, OptionError } from '../config/option.ts';
 import { LONGEST_SOCKET_PATH } from '../kernel/unix-datagram.ts';
-import { environmentName, type Option, OptionError } from '../option.ts';
 import { FACILITIES } from './header.ts';
 import { type TlsFiles, tlsContext } from './tls.ts';
 import type { Server } from './transport.ts';

@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { OptionError } from '../../src/config/option.ts';
 import { options } from '../../src/elasticsearch/settings.ts';
-import { OptionError } from '../../src/option.ts';
 import { makeCertificates } from '../fixtures/tls.ts';
 import { settings } from '../sinks/elasticsearch-sink.ts';
 

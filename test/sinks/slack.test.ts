@@ -4,9 +4,9 @@ import { test } from 'node:test';
 import tls from 'node:tls';
 import * as v from 'valibot';
 import * as slack from '../../sinks/slack.ts';
+import { OptionError } from '../../src/config/option.ts';
 import type { Incident } from '../../src/incident.ts';
 import { SLACK_LIMITS } from '../../src/message/slack.ts';
-import { OptionError } from '../../src/option.ts';
 import type { Delivery, Outcome, Recurrence, SinkContext } from '../../src/sink.ts';
 import { makeCertificates } from '../fixtures/tls.ts';
 import {

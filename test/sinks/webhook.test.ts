@@ -3,7 +3,7 @@ import { createHmac } from 'node:crypto';
 import { test } from 'node:test';
 import * as v from 'valibot';
 import * as webhook from '../../sinks/webhook.ts';
-import { OptionError } from '../../src/option.ts';
+import { OptionError } from '../../src/config/option.ts';
 import type { Outcome, Sink, SinkContext } from '../../src/sink.ts';
 import { makeCertificates } from '../fixtures/tls.ts';
 import { containerKill, delivery, groupKill, storm, valid } from '../incidents.ts';

@@ -1,4 +1,4 @@
-import type { CaptureSource } from './incident.ts';
+import type { CaptureSource } from '../incident.ts';
 
 /**
  * What is known of a process from before its death, as it leaves the process table: secrets are already taken out.

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { CapturedProcess } from '../src/captured-process.ts';
-import { type IncidentContext, incidentFromReport } from '../src/incident-from-report.ts';
-import type { KillReport } from '../src/kill-report.ts';
-import { assertValidIncident } from './validate-incident.ts';
+import { type IncidentContext, incidentFromReport } from '../../src/assemble/incident-from-report.ts';
+import type { KillReport } from '../../src/assemble/kill-report.ts';
+import type { CapturedProcess } from '../../src/processes/captured-process.ts';
+import { assertValidIncident } from '../validate-incident.ts';
 
 const ID = '4bf1c3d5e7a9b0c2d4f6a8b0c2d4e6f8a0b2c4d6e8f0a2b4c6d8e0f2a4b6c8d0';
 

@@ -7,7 +7,7 @@
  * have lost their secrets before they come here. When it has grown enough it is written afresh from the table.
  */
 import { closeSync, constants, openSync, readFileSync, renameSync, statSync, writeSync } from 'node:fs';
-import type { CaptureSource } from './incident.ts';
+import type { CaptureSource } from '../incident.ts';
 import type { ProcessJournal, ProcessRecord, ProcessTable } from './process-table.ts';
 
 const FORMAT = 1;

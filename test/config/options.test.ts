@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as v from 'valibot';
-import { agentOptions } from '../src/options.ts';
+import { agentOptions } from '../../src/config/options.ts';
 
 const option = (name: string) => agentOptions.find((each) => each.name === name)!;
 const parse = (name: string, text: string | boolean) => v.parse(option(name).schema, text);

@@ -1,4 +1,4 @@
-import type { Oom, Task, VictimMemory } from './incident.ts';
+import type { Oom, Task, VictimMemory } from '../incident.ts';
 
 /**
  * What the kernel said about one invocation of its OOM killer, before anybody has looked up who the victims were.

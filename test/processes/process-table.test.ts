@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { ProcFiles } from '../src/kernel/proc-files.ts';
-import { ProcessTable } from '../src/process-table.ts';
-import { FakeProc } from './fake-proc.ts';
+import { ProcFiles } from '../../src/kernel/proc-files.ts';
+import { ProcessTable } from '../../src/processes/process-table.ts';
+import { FakeProc } from '../fake-proc.ts';
 
 const EXITED = 0;
 const SIGKILLED = 9;

@@ -1,7 +1,7 @@
 /** The agent's own options. Those of a sink are in its file under `sinks/`. */
 import * as v from 'valibot';
-import { LOG_LEVEL_NAMES, logLevel } from './config/log-level.ts';
-import { EVENT_FORMATS } from './event-format.ts';
+import { EVENT_FORMATS } from '../event-format.ts';
+import { LOG_LEVEL_NAMES, logLevel } from './log-level.ts';
 import type { Option } from './option.ts';
 
 /** What a timer of Node.js can wait; more would fire at once. */

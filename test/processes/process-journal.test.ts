@@ -3,10 +3,10 @@ import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync } from 'nod
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { ProcFiles } from '../src/kernel/proc-files.ts';
-import { ProcessJournalFile } from '../src/process-journal.ts';
-import { ProcessTable } from '../src/process-table.ts';
-import { FakeProc } from './fake-proc.ts';
+import { ProcFiles } from '../../src/kernel/proc-files.ts';
+import { ProcessJournalFile } from '../../src/processes/process-journal.ts';
+import { ProcessTable } from '../../src/processes/process-table.ts';
+import { FakeProc } from '../fake-proc.ts';
 
 const SIGKILLED = 9;
 

@@ -1,4 +1,3 @@
-import type { CapturedProcess } from './captured-process.ts';
 import {
   INCIDENT_SCHEMA,
   type Incident,
@@ -6,8 +5,9 @@ import {
   type Process,
   type Victim,
   type Witness,
-} from './incident.ts';
-import { cgroupOwner, isWithin } from './kernel/cgroup-path.ts';
+} from '../incident.ts';
+import { cgroupOwner, isWithin } from '../kernel/cgroup-path.ts';
+import type { CapturedProcess } from '../processes/captured-process.ts';
 import type { KernelVictim, KillReport } from './kill-report.ts';
 
 export interface IncidentContext {

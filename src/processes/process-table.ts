@@ -10,11 +10,12 @@
  *
  * All times are CLOCK_MONOTONIC in ms.
  */
+
+import type { CaptureSource } from '../incident.ts';
+import type { ProcEventHandler } from '../kernel/proc-connector.ts';
+import type { ProcFiles } from '../kernel/proc-files.ts';
 import type { CapturedProcess } from './captured-process.ts';
-import type { CaptureSource } from './incident.ts';
-import type { ProcEventHandler } from './kernel/proc-connector.ts';
-import type { ProcFiles } from './kernel/proc-files.ts';
-import { type ArgumentRedactor, type Image, Images } from './process-table/images.ts';
+import { type ArgumentRedactor, type Image, Images } from './images.ts';
 
 const MAX_ENTRIES = 100_000;
 const OVERHEAD_BYTES = 200;
