@@ -20,7 +20,8 @@ static void slurp(int pid, const char *file) {
   snprintf(path, sizeof path, "/proc/%d/%s", pid, file);
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return;
-  if (read(fd, buffer, sizeof buffer) < 0) perror(path);
+  /* A process that has just ended has nothing to say. */
+  if (read(fd, buffer, sizeof buffer) < 0) buffer[0] = 0;
   close(fd);
 }
 
