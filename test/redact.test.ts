@@ -301,7 +301,87 @@ check(
   'a script in one argument',
 );
 
+check(
+  [
+    ['app --dsn=user:pw@tcp(db:3306)/x', 'app --dsn=user:***@tcp(db:3306)/x'],
+    ['app user:pw@tcp(db:3306)/x', 'app user:***@tcp(db:3306)/x'],
+    ['DSN=user:pw@tcp(db:3306)/x run', 'DSN=user:***@tcp(db:3306)/x run'],
+    ['app user:p@ss:mytoken@unix(/run/m.sock)/x', 'app user:***@unix(/run/m.sock)/x'],
+    ['app user:pw@/x', 'app user:***@/x'],
+    [
+      ['x', '{"dsn":"user:pw@tcp(db)/x"}'],
+      ['x', '{"dsn":"user:***@tcp(db)/x"}'],
+    ],
+    ['wrk -u bob:s3cret http://h/', 'wrk -u bob:*** http://h/'],
+    ['wrk --user bob:s3cret --user=me@x.org:s', 'wrk --user bob:*** --user=me@x.org:***'],
+    ['docker exec c curl -u bob:pw http://h/', 'docker exec c curl -u bob:*** http://h/'],
+    ['systemd-run --user mysql -psecret', 'systemd-run --user mysql -p***'],
+    [
+      ['sh', '-c', 'wrk -u "bob:two words" --user="a:b" h'],
+      ['sh', '-c', 'wrk -u "bob:***" --user="a:***" h'],
+    ],
+    ['ab -A user:pw -P me:pw http://h/', 'ab -A user:*** -P me:*** http://h/'],
+    ['/usr/bin/ab -n 5 -Auser:pw http://h/', '/usr/bin/ab -n 5 -Auser:*** http://h/'],
+    [
+      ['say', 'Basic dTpw is mine'],
+      ['say', 'Basic *** is mine'],
+    ],
+    ['x Authorization: Basic dTpw', 'x Authorization: Basic ***'],
+    ['x --authorization Basic dTpw', 'x --authorization Basic ***'],
+    ['x HTTP_AUTHORIZATION=Basic%20dTpw', 'x HTTP_AUTHORIZATION=***'],
+    [
+      ['x', '["Authorization: Basic dTpw"]'],
+      ['x', '["Authorization: Basic ***"]'],
+    ],
+    ['npm publish --otp 123456 --otp=123456', 'npm publish --otp *** --otp=***'],
+    ['pkcs11-tool --pin 1234 --so-pin=hunter2', 'pkcs11-tool --pin *** --so-pin=***'],
+    [`x SG.${'a1'.repeat(11)}.${'b-2'.repeat(14)}c`, 'x ***'],
+    [`x whsec_${'a1B2'.repeat(8)}`, 'x ***'],
+    ['htpasswd -nb user pw', 'htpasswd -nb user ***'],
+    ['htpasswd -b /etc/h user -pw', 'htpasswd -b /etc/h user ***'],
+    [
+      'docker run --entrypoint htpasswd registry:2 -Bbn u p',
+      'docker run --entrypoint htpasswd registry:2 -Bbn u ***',
+    ],
+    [
+      'docker run --entrypoint=htpasswd registry:2 -Bbn u p',
+      'docker run --entrypoint=htpasswd registry:2 -Bbn u ***',
+    ],
+    [
+      ['sh', '-c', `htpasswd -bnBC 10 "" 'two words' | tr -d x`],
+      ['sh', '-c', `htpasswd -bnBC 10 "" '***' | tr -d x`],
+    ],
+    ['rabbitmqctl -n rabbit@h add_user bob pw', 'rabbitmqctl -n rabbit@h add_user bob ***'],
+    ['rabbitmqctl change_password --node n bob pw', 'rabbitmqctl change_password --node n bob ***'],
+    ['consul agent -encrypt a2V5 -server', 'consul agent -encrypt *** -server'],
+    ['consul agent -encrypt=a2V5', 'consul agent -encrypt=***'],
+  ],
+  'logins, codes and positions',
+);
+
 const UNTOUCHED = [
+  'docker run -u app:app img',
+  'podman exec --user=app:app c sh',
+  'kubectl exec -u app:app pod',
+  'wrk -u 1000:1000 --user 33:33 --user=0:0',
+  'pip install --user git+https://h/r.git',
+  'rsync -u host:/a /b',
+  'git push -u git@git.example:r.git main',
+  'date -u +%H:%M:%S',
+  'systemctl --user start a',
+  'python -u app.py',
+  'x import(@/a) @scope/pkg(1) user@tcp(db:3306)/x link:../@/x',
+  'ls ab -A -P a',
+  'x Basic authentication basic usage --auth basic next',
+  'board --pin 17 --pin-memory --otp 26.2 --ping 12345 --spin=4567',
+  'ipfs add --pin=true a.txt',
+  'x msg.handler_of_things.another_long_word whsec_short SG.a.b',
+  'htpasswd -v file user',
+  'htpasswd -nB user next',
+  'rabbitmqctl list_users name state',
+  'rabbitmqctl set_user_tags bob administrator',
+  'gpg --encrypt file',
+  'consul agent -encrypt-verify-incoming=true',
   'java -Xmx2g -XX:+UseG1GC -jar shop.jar --spring.profiles.active=prod',
   'app --password-file /run/p --token-file=/run/t',
   'app --tokenizer bert --keyspace ks --key-type rsa --monkey=1',
@@ -409,6 +489,12 @@ describe('hostile input', () => {
     ':thin:',
     'AKIAABCDEFGHIJKLMNOP',
     'sqlplus ',
+    'a:b@tcp(',
+    ' -u ',
+    'Basic dTpw',
+    'htpasswd -nb ',
+    'rabbitmqctl add_user ',
+    '--pin ',
   ];
 
   test('redacting twice changes nothing, for 20,000 random command lines', () => {
@@ -427,6 +513,11 @@ describe('hostile input', () => {
   /** A linear step costs 8 times as much at 8 times the length, a quadratic one 64 times. */
   const ADVERSARIES = [
     ...PIECES,
+    '@tcp(',
+    'Basic  ',
+    ' -u a:',
+    'SG.a',
+    '-pin',
     'password=',
     'password=a"',
     "password='",

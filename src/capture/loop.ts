@@ -456,6 +456,8 @@ function explainKmsg(path: string, error: NodeJS.ErrnoException): string {
       return `${path}: permission denied. Run as root, or give the container CAP_SYSLOG and the device`;
     case 'ENOENT':
       return `${path}: not there. Mount the host's /dev/kmsg`;
+    case undefined:
+      return error.message;
     default:
       return `${path}: ${error.message}`;
   }

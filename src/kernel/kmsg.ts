@@ -4,11 +4,21 @@
  * The first read after open gives the oldest record that the ring still holds. EPIPE says that records were overwritten
  * before we read them; the next read goes on with the oldest one left, and the gap in the sequence numbers is the loss.
  */
-import { closeSync, constants, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { type KernelRecord, parseKmsgRecord } from './kmsg-record.ts';
 
 /** A record is at most 8 KiB with its dictionary; a smaller buffer can give EINVAL. */
 const RECORD_BUFFER = 16 << 10;
+
+/** Major 1, minor 11 (Documentation/admin-guide/devices.txt), as st_rdev has them. */
+const KMSG_DEVICE = (1 << 8) | 11;
+
+/** One record a read; the errors are those of read(2) on the device. */
+export interface KmsgSource {
+  readonly fd: number;
+  read(buffer: Buffer): number;
+  close(): void;
+}
 
 export interface KmsgObserver {
   /** The ring was overwritten under us. */
@@ -18,23 +28,29 @@ export interface KmsgObserver {
 }
 
 export class KmsgReader {
-  readonly fd: number;
+  readonly #source: KmsgSource;
   readonly #buffer = Buffer.allocUnsafeSlow(RECORD_BUFFER);
   readonly #observer: KmsgObserver;
   #next: number | undefined;
 
-  private constructor(fd: number, observer: KmsgObserver, after: number | undefined) {
-    this.fd = fd;
+  /** @param after sequence number of the last record that was dealt with; older ones are skipped */
+  constructor(source: KmsgSource, observer: KmsgObserver, after?: number) {
+    this.#source = source;
     this.#observer = observer;
     this.#next = after === undefined ? undefined : after + 1;
   }
 
   /**
-   * @param after sequence number of the last record that was dealt with; older ones are skipped
-   * @throws as open(2): EACCES or EPERM without CAP_SYSLOG or the device, ENOENT where there is none
+   * @param after as for the constructor
+   * @throws as open(2): EACCES or EPERM without CAP_SYSLOG or the device, ENOENT where there is none; and where
+   *   something else is mounted in its place, which would look like a log in which nothing ever happens
    */
   static open(path: string, observer: KmsgObserver, after?: number): KmsgReader {
-    return new KmsgReader(openSync(path, constants.O_RDONLY | constants.O_NONBLOCK), observer, after);
+    return new KmsgReader(openDevice(path), observer, after);
+  }
+
+  get fd(): number {
+    return this.#source.fd;
   }
 
   /** Sequence number of the record that was read last; -1 before the first. */
@@ -46,12 +62,13 @@ export class KmsgReader {
    * Hands over the records that are there, at most `limit`, without waiting.
    *
    * @returns `more` when the limit was reached
+   * @throws as read(2), but for what is part of reading on: EAGAIN, EINTR and EPIPE
    */
   drain(take: (record: KernelRecord) => void, limit: number): 'empty' | 'more' {
     for (let count = 0; count < limit; count++) {
       let length: number;
       try {
-        length = readSync(this.fd, this.#buffer, 0, RECORD_BUFFER, null);
+        length = this.#source.read(this.#buffer);
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException;
         if (code === 'EAGAIN') return 'empty';
@@ -62,7 +79,7 @@ export class KmsgReader {
         if (code === 'EINTR') continue;
         throw error;
       }
-      if (length === 0) return 'empty';
+      if (length === 0) throw new Error('the kernel log came to an end, which the real one never does');
       const record = parseKmsgRecord(this.#buffer.subarray(0, length));
       if (record === undefined) continue;
       const expected = this.#next;
@@ -77,6 +94,20 @@ export class KmsgReader {
   }
 
   close(): void {
-    closeSync(this.fd);
+    this.#source.close();
   }
+}
+
+function openDevice(path: string): KmsgSource {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  const stat = fstatSync(fd);
+  if (!stat.isCharacterDevice() || stat.rdev !== KMSG_DEVICE) {
+    closeSync(fd);
+    throw new Error(`${path} is not the kernel's log: mount the host's /dev/kmsg`);
+  }
+  return {
+    fd,
+    read: (buffer) => readSync(fd, buffer, 0, buffer.length, null),
+    close: () => closeSync(fd),
+  };
 }

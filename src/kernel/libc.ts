@@ -101,7 +101,10 @@ export function loadFunctions<F>(wanted: Signatures): LoadedFunctions<F> | { mis
   try {
     ffi = createRequire(import.meta.url)('node:ffi');
   } catch {
-    return { missing: `Node.js ${process.versions.node} has no node:ffi (26.1 or later has it)` };
+    const { node } = process.versions;
+    if (process.allowedNodeEnvironmentFlags.has('--experimental-ffi'))
+      return { missing: `node:ffi of Node.js ${node} is switched off (--no-experimental-ffi)` };
+    return { missing: `Node.js ${node} has no node:ffi (26.1 or later has it)` };
   }
   try {
     const { functions } = ffi.dlopen('libc.so.6', {

@@ -36,8 +36,8 @@ const NETLINK_HEADER = 16;
 const EVENT = NETLINK_HEADER + 20;
 const TIMESTAMP = EVENT + 8;
 const DATA = EVENT + 16;
-/** An EXIT event, the longest of the three, ends here. */
-const SHORTEST = DATA + 8;
+/** A FORK event, the longest that is read, ends here. The kernel sends more: struct proc_event whole, whatever the event. */
+const SHORTEST = DATA + 16;
 
 /** 8 MiB of kernel memory at most, filled only while we are late: about 12,000 events on x86-64. */
 const RECEIVE_BUFFER = 8 << 20;
@@ -87,26 +87,31 @@ export class ProcConnector {
   }
 
   /**
-   * Hands over what has arrived, at most `limit` events, without waiting.
+   * Hands over what has arrived, at most `limit` events, without waiting. An overrun does not stop it: what was queued
+   * before the kernel began to drop is still there, up to the whole receive buffer.
    *
    * @returns `overrun`: the kernel dropped events (ENOBUFS), so /proc must be read again; `more`: the limit was reached
    */
   drain(handler: ProcEventHandler, limit: number): 'empty' | 'more' | 'overrun' {
     const { recv, errno } = this.#libc;
     const buffer = this.#buffer;
+    let overrun = false;
     for (let count = 0; count < limit; count++) {
       const length = Number(recv(this.fd, buffer, this.#capacity, 0));
       if (length < 0) {
         const error = errno();
         if (error === EINTR) continue;
-        if (error === EAGAIN) return 'empty';
-        if (error === ENOBUFS) return 'overrun';
+        if (error === EAGAIN) return overrun ? 'overrun' : 'empty';
+        if (error === ENOBUFS) {
+          overrun = true;
+          continue;
+        }
         throw new Error(`reading process events failed: ${errnoName(error)}`);
       }
       if (length < SHORTEST) continue;
       dispatch(buffer, handler);
     }
-    return 'more';
+    return overrun ? 'overrun' : 'more';
   }
 
   close(): void {

@@ -1,5 +1,7 @@
 import { isHarmlessValue, secretWord } from './names.ts';
+import { HTPASSWD, PositionReader, type Positions, RABBITMQCTL } from './position.ts';
 import type { Range } from './range.ts';
+import { basicCredentialsEnd } from './shape.ts';
 
 /** An option whose value is a secret only because of the program that it is given to. */
 interface SecretOption {
@@ -17,6 +19,9 @@ interface Program {
   readonly asks?: true;
   /** `user/password@database` as an argument. */
   readonly login?: true;
+  /** `-u` is no login here: a user and its group (`docker run -u app:app`), or a switch (`rsync -u host:dir`). */
+  readonly noLoginU?: true;
+  readonly positions?: Positions;
 }
 
 const PASSWORD_P: Program = { options: [{ match: /^-p/ }] };
@@ -28,6 +33,7 @@ const SMB: Program = { options: [{ match: /^-U|^--user=?/, after: '%' }] };
 const SNMP: Program = { options: [{ match: /^-[AXc]/ }] };
 const POSTGRES: Program = { asks: true };
 const ORACLE: Program = { login: true };
+const NO_LOGIN_U: Program = { noLoginU: true };
 
 const PROGRAMS = new Map<string, Program>();
 for (const [names, program] of [
@@ -45,6 +51,16 @@ for (const [names, program] of [
   ['smbclient rpcclient', SMB],
   ['snmpget snmpwalk snmpbulkwalk snmpset', SNMP],
   ['sqlplus sqlldr expdp impdp', ORACLE],
+  ['ab', { options: [{ match: /^-[AP]/, after: ':' }] }],
+  ['consul nomad serf', { options: [{ match: /^--?encrypt(?:=|$)/ }] }],
+  ['htpasswd', { positions: HTPASSWD }],
+  ['rabbitmqctl', { positions: RABBITMQCTL }],
+  [
+    'docker docker-compose podman podman-compose nerdctl buildah kubectl oc crictl ctr runc crun lxc lxc-attach incus',
+    NO_LOGIN_U,
+  ],
+  ['chpst daemon start-stop-daemon supervise-daemon setpriv nsjail', NO_LOGIN_U],
+  ['cp diff exportfs git lpadmin mv rsync sed socat sort', NO_LOGIN_U],
   ['openssl', { options: [{ match: /^-[kK]$/ }] }],
   ['lftp', { options: [{ match: /^-u/, after: ',' }] }],
   ['http https', { options: [{ match: /^-a|^--auth=?/, after: ':' }] }],
@@ -62,12 +78,17 @@ for (const [names, program] of [
   for (const name of names.split(' ')) PROGRAMS.set(name, program);
 
 const LONGEST_NAME = 64;
+const ENTRY_POINT = '--entrypoint=';
 const LOOKS_LIKE_OPTION = /^--?[A-Za-z][A-Za-z-]*(?:=|$)/;
 const OPTION_NAME = /^--?[A-Za-z_][\w.-]{0,126}$/;
 /** `aws configure set aws_secret_access_key x`, `redis-cli CONFIG SET requirepass x`. */
 const SETS = new Set(['set', 'SET']);
 const SETTING = /^[\w./:-]{1,128}$/;
 const PORTS = /^\d+:\d/;
+const USER_OPTION = /^(?:-u|--user)(?:=|$)/;
+/** Ids (`1000:1000`) and URLs (`pip install --user git+https://...`) are no logins. */
+const LOGIN = /^["']?[\w.@*$\\+][\w.@*$\\+-]{0,127}:(?!\/\/|[\d:]+["']?$)(?=.)/s;
+const BASIC = /(?:^|[:=])basic$/i;
 
 /** Reads a command's words in order and tells for each which part of it is a secret. */
 export class CommandReader {
@@ -75,11 +96,12 @@ export class CommandReader {
   readonly #programs = new Set<Program>();
   #previous = '';
   /** What the next word is the value of. */
-  #awaiting: { readonly word?: string; readonly after?: string } | undefined;
+  #awaiting: { readonly word?: string; readonly after?: string; readonly login?: true } | undefined;
+  #positions: PositionReader | undefined;
 
   /** Whether the next word is a secret, spaces and all. */
   get awaitsValue(): boolean {
-    return this.#awaiting !== undefined;
+    return this.#awaiting !== undefined || this.#positions?.isCounting === true;
   }
 
   /** Another command begins. */
@@ -87,24 +109,39 @@ export class CommandReader {
     this.#programs.clear();
     this.#previous = '';
     this.#awaiting = undefined;
+    this.#positions = undefined;
   }
 
   read(word: string): Range | undefined {
     const awaiting = this.#awaiting;
     this.#awaiting = undefined;
     // A switch that only sounds like a secret's name (`mongod --auth --port 1`) must not swallow the option after it.
-    if (awaiting && !LOOKS_LIKE_OPTION.test(word)) {
-      if (awaiting.word !== undefined && isHarmlessValue(awaiting.word, word)) return undefined;
+    if (awaiting?.login) {
+      const password = passwordOfLogin(word, 0);
+      if (password) return password;
+    } else if (awaiting && !LOOKS_LIKE_OPTION.test(word)) {
+      // `--authorization Basic dTpw`: the secret is the word after it.
+      const isScheme = awaiting.word?.startsWith('auth') && BASIC.test(word);
+      if (isScheme) this.#previous = word;
+      if (isScheme || (awaiting.word !== undefined && isHarmlessValue(awaiting.word, word))) return undefined;
       return partAfter(word, 0, awaiting.after);
     }
+    if (this.#positions?.read(word)) return { start: 0, end: word.length };
     const isSetting = SETS.has(this.#previous);
+    const credentialsEnd = BASIC.test(this.#previous.slice(-8)) ? basicCredentialsEnd(word, 0) : undefined;
     this.#previous = word;
+    if (credentialsEnd !== undefined) return { start: 0, end: credentialsEnd };
     if (word.startsWith('-')) return this.#option(word);
     if (isSetting) this.#await(word, SETTING);
     const login = this.#programs.has(ORACLE) ? oracleLogin(word) : undefined;
     const program = programOf(word);
-    if (program) this.#programs.add(program);
+    if (program) this.#begin(program);
     return login;
+  }
+
+  #begin(program: Program): void {
+    this.#programs.add(program);
+    if (program.positions) this.#positions = new PositionReader(program.positions);
   }
 
   #option(word: string): Range | undefined {
@@ -121,6 +158,15 @@ export class CommandReader {
         return undefined;
       }
     }
+    const user = USER_OPTION.exec(word)?.[0].length;
+    if (user !== undefined && ![...this.#programs].some((program) => program.noLoginU)) {
+      if (user < word.length) return passwordOfLogin(word, user);
+      this.#awaiting = { login: true };
+      return undefined;
+    }
+    // `docker run --entrypoint=htpasswd registry:2 -Bbn user password`
+    const entry = word.startsWith(ENTRY_POINT) ? programOf(word.slice(ENTRY_POINT.length)) : undefined;
+    if (entry) this.#begin(entry);
     const asks = word === '--password' && [...this.#programs].some((program) => program.asks);
     if (!asks) this.#await(word, OPTION_NAME);
     return undefined;
@@ -142,6 +188,14 @@ function partAfter(word: string, from: number, separator: string | undefined): R
   if (separator === undefined) return { start: from, end: word.length };
   const at = word.indexOf(separator, from);
   return at === -1 ? undefined : { start: at + 1, end: word.length };
+}
+
+function passwordOfLogin(word: string, from: number): Range | undefined {
+  const length = LOGIN.exec(word.slice(from))?.[0].length;
+  if (length === undefined) return undefined;
+  const quote = word[from];
+  const isQuoted = (quote === '"' || quote === "'") && word.endsWith(quote);
+  return { start: from + length, end: word.length - (isQuoted ? 1 : 0) };
 }
 
 const ORACLE_LOGIN = /^[\w$#.-]{1,128}\/(?=[^/])/;

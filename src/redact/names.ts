@@ -27,6 +27,8 @@ const ABOUT_A_SECRET = new Set(
 );
 /** `--no-password`, `--ask-vault-pass`: switches. */
 const SWITCH_WORDS = new Set(['no', 'ask', 'prompt', 'skip', 'without']);
+/** Only as options: a `pin` in JSON is a place on a board, or anything. */
+const CODE_OPTION = /^--?(?:(?:so|user|login|card|new|old)-)?(pin|t?otp)$/;
 const SHELL_DIRECTORIES = new Set(['PWD', 'OLDPWD']);
 
 const MAX_NAME = 128;
@@ -34,6 +36,8 @@ const MAX_NAME = 128;
 /** The word (lower case) that makes `name` the name of a secret, or undefined. Only its last 128 characters count. */
 export function secretWord(name: string): string | undefined {
   if (SHELL_DIRECTORIES.has(name)) return undefined;
+  const code = name.length < 16 ? CODE_OPTION.exec(name)?.[1] : undefined;
+  if (code !== undefined) return code;
   const words = name
     .slice(-MAX_NAME)
     .replace(/^-D/, '')
@@ -62,6 +66,8 @@ const KEPT_FILE =
 export function isHarmlessValue(word: string, value: string): boolean {
   if (NO_SECRET.test(value) || KEPT_FILE.test(value)) return true;
   if (word === 'auth') return AUTH_SCHEME.test(value);
+  // `--pin 17` is a board's, `--otp 26.2` is Erlang's, `ipfs add --pin a.txt` has a switch.
+  if (word === 'pin' || word.endsWith('otp')) return /^\d{1,3}$|[./]/.test(value);
   if (word === 'tokens') return /^\d+$/.test(value);
   return word === 'pass' && /^\d$/.test(value);
 }

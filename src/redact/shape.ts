@@ -19,12 +19,14 @@ const TOKENS: readonly RegExp[] = [
   /npm_[A-Za-z0-9]{30,255}/y,
   /hf_[A-Za-z0-9]{30,255}/y,
   /hv[sb]\.[\w-]{20,255}/y,
+  /SG\.[\w-]{10,64}\.[\w-]{10,128}/y,
+  /whsec_[A-Za-z0-9+/]{10,255}={0,2}/y,
   /dop_v1_[a-f0-9]{64}/y,
   /eyJ[\w-]{5,}\.[\w-]{5,}\.[\w-]*(?:\.[\w-]*)*/y,
 ];
 
 export const TOKEN_ANCHORS =
-  'AKIA|ASIA|gh[opusr]_|github_pat_|xox[abeoprs]-|[sr]k_live_|sk_test_|sk-ant-|sk-proj-|AIza|gl(?:pat|rt|dt|cbt|ptt)-|npm_|hf_|hv[sb]\\.|dop_v1_|eyJ';
+  'AKIA|ASIA|gh[opusr]_|github_pat_|xox[abeoprs]-|[sr]k_live_|sk_test_|sk-ant-|sk-proj-|AIza|gl(?:pat|rt|dt|cbt|ptt)-|npm_|hf_|hv[sb]\\.|dop_v1_|SG\\.(?<!\\w...)|whsec_|eyJ';
 
 export function tokenAt(text: string, at: number): Range | undefined {
   if (at > 0 && /[\w-]/.test(text[at - 1]!)) return undefined;
@@ -88,4 +90,45 @@ export function oraclePasswordAt(text: string, at: number): Range | undefined {
   if (password === undefined) return undefined;
   const end = ORACLE_THIN.lastIndex - 1;
   return { start: end - password.length, end };
+}
+
+const DSN_WINDOW = 256;
+/** The user begins the word or follows what may stand before a value; the password is all after its colon. */
+const DSN_LOGIN = /(?:^|["'`=(,{[])[^"'`=(,{[:]+:(.+)$/s;
+
+/**
+ * `at`: the place of the last `@` in `user:password@tcp(host:3306)/name`, the form of Go's MySQL driver
+ * (https://github.com/go-sql-driver/mysql#dsn-data-source-name). Reads a bounded piece before it.
+ */
+export function dsnPasswordAt(text: string, at: number): Range | undefined {
+  let start = at;
+  while (start > 0 && at - start < DSN_WINDOW && !/\s/.test(text[start - 1]!)) start--;
+  const word = text.slice(start, at);
+  // A URL's password is found at its `://`.
+  if (word.includes('://')) return undefined;
+  const password = DSN_LOGIN.exec(word)?.[1];
+  if (password === undefined || (text[at + 1] === '/' && password.includes('/'))) return undefined;
+  return { start: at - password.length, end: at };
+}
+
+const BASE64 = /[\w+/-]{4,}={0,2}/y;
+const BASIC_GAP = /[ \t]+|%20|\+/y;
+
+/** `at`: the place of `Basic` in `Basic dTpw` (RFC 7617). */
+export function basicCredentialsAt(text: string, at: number): Range | undefined {
+  BASIC_GAP.lastIndex = at + 'basic'.length;
+  if (!BASIC_GAP.test(text)) return undefined;
+  const start = BASIC_GAP.lastIndex;
+  const end = basicCredentialsEnd(text, start);
+  return end === undefined ? undefined : { start, end };
+}
+
+/** Credentials say `user:password` once decoded; the word after `Basic` in a sentence does not. */
+export function basicCredentialsEnd(text: string, from: number): number | undefined {
+  BASE64.lastIndex = from;
+  if (!BASE64.test(text)) return undefined;
+  const end = BASE64.lastIndex;
+  const login = Buffer.from(text.slice(from, Math.min(end, from + 1024)), 'base64');
+  const isText = login.every((byte) => byte >= 0x20 && byte !== 0x7f);
+  return isText && login.includes(':') ? end : undefined;
 }

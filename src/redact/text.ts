@@ -2,6 +2,8 @@ import { CommandReader } from './command.ts';
 import { isHarmlessValue, secretWord } from './names.ts';
 import type { Range } from './range.ts';
 import {
+  basicCredentialsAt,
+  dsnPasswordAt,
   oraclePasswordAt,
   privateKeyAt,
   slackHookAt,
@@ -15,10 +17,12 @@ import { headerValueEnd, isQuote, listEnd, quotedEnd, unquoted, valueEnd } from 
  * Every secret that is not recognised by its program alone contains one of these literals. A text without any of
  * them costs this one search. No quantifiers: the search is linear whatever the text.
  */
-const NAMES = 'pass|pw|pswd|secret|token|key|cred|auth|sig|cookie|jwt|bearer|sess';
-const PLACES = '://|-----BEGIN|hooks\\.slack\\.com/|:thin:';
+const NAMES =
+  'pass|pw|pswd|secret|token|key|cred|auth|sig|cookie|jwt|bearer|sess|(?:-pin|-otp|-totp)(?![\\w-])';
+const PLACES =
+  '://|-----BEGIN|hooks\\.slack\\.com/|:thin:|@tcp\\(|@tcp6\\(|@unix\\(|@cloudsql\\(|@\\(|@/|basic[ \\t%+]';
 const PROGRAMS =
-  'mysql|maria|psql|redis-|valkey-|curl|ldap|mongo|mosquitto|sqlcmd|sqlplus|sqlldr|smbcl|rpccl|snmp|lftp|cqlsh|ipmit|etcdctl|openssl|login|zip|7z|bcp|http|expdp|impdp';
+  'mysql|maria|psql|redis-|valkey-|curl|ldap|mongo|mosquitto|sqlcmd|sqlplus|sqlldr|smbcl|rpccl|snmp|lftp|cqlsh|ipmit|etcdctl|openssl|login|zip|7z|bcp|http|expdp|impdp|(?:-u|--user)(?![\\w-])|ab(?<![\\w-]..)(?![\\w.-])|basic$|rabbitmqctl|-encrypt';
 const ANCHORS = `(${NAMES})|(${PLACES})|(${TOKEN_ANCHORS})|(${PROGRAMS})`;
 
 const SUSPICIOUS = new RegExp(ANCHORS, 'i');
@@ -54,7 +58,8 @@ function secretsByShape(text: string, isArgument: boolean): Range[] {
       const found = shapeAt(text, anchor);
       if (!found) continue;
       ranges.push(found);
-      floor = found.end;
+      // A DSN's password stands before its anchor.
+      floor = Math.max(found.end, anchors.lastIndex);
     }
     anchors.lastIndex = floor;
   }
@@ -64,8 +69,10 @@ function secretsByShape(text: string, isArgument: boolean): Range[] {
 function shapeAt(text: string, { index, 0: literal, 3: token }: RegExpExecArray): Range | undefined {
   if (token !== undefined) return tokenAt(text, index);
   if (literal === '://') return urlPasswordAt(text, index);
-  if (literal.startsWith('-')) return privateKeyAt(text, index);
-  if (literal.startsWith('hooks')) return slackHookAt(text, index);
+  if (literal.startsWith('@')) return dsnPasswordAt(text, index);
+  if (/^basic/i.test(literal)) return basicCredentialsAt(text, index);
+  if (literal.startsWith('-----')) return privateKeyAt(text, index);
+  if (/^hooks/i.test(literal)) return slackHookAt(text, index);
   return literal.startsWith(':') ? oraclePasswordAt(text, index) : undefined;
 }
 
