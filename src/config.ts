@@ -4,7 +4,7 @@ import { type Catalogue, catalogue, type Spelling, secretFileName, separator } f
 import { readConfigFile } from './config/config-file.ts';
 import { nearest } from './config/nearest.ts';
 import { environmentName, type Option, OptionError } from './config/option.ts';
-import { type AgentSettings, agentSettings, INHERITED_VARIABLES } from './config/options.ts';
+import { type AgentSettings, agentSettings, INHERITED_VARIABLES, usesKubernetes } from './config/options.ts';
 import { readSmallFile } from './config/small-file.ts';
 import { shown } from './format.ts';
 import type { SinkModule } from './sink.ts';
@@ -33,6 +33,7 @@ export interface ConfiguredSink {
 
 /** Everything that anybody can set, checked and deeply frozen. */
 export interface Config extends AgentSettings {
+  readonly useKubernetes: boolean;
   /** Those that somebody asked for, by name. */
   readonly sinks: readonly ConfiguredSink[];
   /** Every option there is, in the order of help. */
@@ -74,8 +75,10 @@ export async function loadConfig(
     });
   const values = Object.fromEntries(resolved.map(({ option, value }) => [option.name, value]));
   const origins = new Map(resolved.map(({ option, origin }) => [option.name, origin]));
+  const settings = agentSettings(values);
   return deepFreeze({
-    ...agentSettings(values),
+    ...settings,
+    useKubernetes: usesKubernetes(settings, environment),
     sinks: sinks.flatMap((sink) => configured(sink, values, origins)),
     options: resolved.map(({ option, text, origin }) => ({ name: option.name, text, origin })),
   });
@@ -174,9 +177,11 @@ function* environmentAssignments(
       );
     }
   }
-  for (const [variable, name] of Object.entries(INHERITED_VARIABLES)) {
+  for (const [variable, name] of INHERITED_VARIABLES) {
     const value = environment[variable];
-    if (value && !ours.has(name)) yield { name, value, origin: { kind: 'environment', name: variable } };
+    if (!value || ours.has(name)) continue;
+    ours.add(name);
+    yield { name, value, origin: { kind: 'environment', name: variable } };
   }
 }
 

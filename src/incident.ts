@@ -21,9 +21,9 @@ export type LimitOwner = 'container' | 'pod' | 'qos' | 'slice' | 'unit' | 'node'
 /**
  * Where a command line comes from, best first: read when the process called exec; read by a scan of /proc;
  * taken over from the parent at fork; read when the kernel had already named the process; only the kernel's
- * 15-byte name (then `command_line` is absent).
+ * 15-byte name (then `command_line` is absent); nothing, because nobody but the cluster saw the kill (then `pid` is 0).
  */
-export type CaptureSource = 'exec' | 'scan' | 'inherited' | 'live' | 'kernel-comm';
+export type CaptureSource = 'exec' | 'scan' | 'inherited' | 'live' | 'kernel-comm' | 'none';
 
 export interface Incident {
   readonly schema: typeof INCIDENT_SCHEMA;
@@ -44,6 +44,8 @@ export interface Incident {
   readonly container?: Container;
   readonly k8s?: Kubernetes;
   readonly systemd?: Systemd;
+  /** What others say of the same kill. The kernel is the witness; these can be wrong. */
+  readonly statements?: readonly Statement[];
   /** Path of a missing field -> why it is missing. */
   readonly unknown?: Readonly<Record<string, string>>;
   /** The kernel's lines, control characters as `\xNN`. */
@@ -86,6 +88,7 @@ export interface Trigger {
 }
 
 export interface Process {
+  /** 0: unknown. */
   readonly pid: number;
   readonly parent_pid?: number;
   /** The kernel's name of it (comm), at most 15 bytes, chosen by the process itself. */
@@ -161,6 +164,16 @@ export interface Kubernetes {
   readonly qos?: string;
   readonly limits?: Readonly<Record<string, string>>;
   readonly requests?: Readonly<Record<string, string>>;
+}
+
+export interface Statement {
+  readonly by: 'kubernetes' | 'docker' | 'containerd';
+  /** Whether it says that the container was OOM killed. */
+  readonly agrees: boolean;
+  /** In its words: `OOMKilled, exit code 137`. */
+  readonly says: string;
+  /** RFC 3339: when, in its words, the container ended. */
+  readonly time?: string;
 }
 
 export interface Systemd {

@@ -80,9 +80,9 @@ function died(incident: Incident): Died {
   };
 }
 
-/** A kill that only a counter tells of has no known victim: pid 0. */
-function isNamed({ kind, process }: Incident): boolean {
-  return kind !== 'oom_unseen' || process.pid !== 0;
+/** A kill that only a counter or the cluster tells of has no known victim: pid 0. */
+function isNamed({ process }: Incident): boolean {
+  return process.pid !== 0;
 }
 
 /** Where the machine itself is the subject, the victim's owner has not been named yet: ` of web/shop (pod …, 3.10 GiB)`. */

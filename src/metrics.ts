@@ -53,7 +53,7 @@ export class Metrics {
   readonly noVictim = this.#counter('no_victim_total', 'Runs of the OOM killer that found nobody to kill');
   readonly captures = this.#counter(
     'captures_total',
-    'Victims by the source of their command line; kernel-comm: it was not known',
+    'Victims by the source of their command line; kernel-comm: it was not known; none: nor was the process',
     ['source'],
   );
   readonly redactions = this.#counter(
@@ -95,7 +95,7 @@ export class Metrics {
     this.#gauge('build_info', 'Always 1', ['version', 'node']).set({ version, node }, 1);
     for (const scope of SCOPES) this.kills.inc({ scope }, 0);
     for (const reader of READERS) this.readerUp.set({ reader }, 0);
-    for (const source of ['exec', 'scan', 'inherited', 'live', 'kernel-comm'])
+    for (const source of ['exec', 'scan', 'inherited', 'live', 'kernel-comm', 'none'])
       this.captures.inc({ source }, 0);
     for (const sink of sinks) {
       for (const outcome of OUTCOMES) this.deliveries.inc({ sink, outcome }, 0);

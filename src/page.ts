@@ -105,6 +105,7 @@ const READ: Readonly<Record<CaptureSource, string>> = {
   inherited: 'its parent\u2019s, when it was forked',
   live: 'read when the kernel had already chosen it',
   'kernel-comm': 'not known',
+  none: 'not known',
 };
 
 function commandLine({ process, victims: [first] }: Incident): Html | undefined {

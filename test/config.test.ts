@@ -57,6 +57,17 @@ test('with nothing set there are defaults, and the sinks that nobody has to ask 
     drainTimeout: 10_000,
     logLevel: 'info',
     hostName: undefined,
+    kubernetes: 'auto',
+    kubeconfig: undefined,
+    nodeName: undefined,
+    podLabels: new Set([
+      'app',
+      'team',
+      ...['name', 'instance', 'component', 'part-of', 'version'].map((each) => `app.kubernetes.io/${each}`),
+    ]),
+    podAnnotations: new Set(),
+    enrichTimeout: 2000,
+    useKubernetes: false,
   });
   assert.deepEqual(
     sinks.map(({ name }) => name),
@@ -111,6 +122,18 @@ test("oom-notifier's variables are read, ours come first", async () => {
   assert.equal(config.hostName, 'pod-1');
   assert.deepEqual(originOf(config, 'host-name'), { kind: 'environment', name: 'HOSTNAME' });
   assert.equal((await load([], { ...theirs, OOM_WITNESS_LOG_LEVEL: 'error' })).logLevel, 'error');
+});
+
+test("in a pod the node's name comes before the pod's, and the API is used unless that is switched off", async () => {
+  const pod = { HOSTNAME: 'oom-witness-x2x', NODE_NAME: 'node-7', KUBERNETES_SERVICE_HOST: '10.96.0.1' };
+  const config = await load([], pod);
+  assert.equal(config.hostName, 'node-7');
+  assert.equal(config.nodeName, 'node-7');
+  assert.equal(config.useKubernetes, true);
+  assert.equal((await load(['--host-name', 'rack-3'], pod)).hostName, 'rack-3');
+  assert.equal((await load(['--kubernetes', 'off'], pod)).useKubernetes, false);
+  assert.equal((await load([])).useKubernetes, false);
+  assert.equal((await load(['--kubeconfig', '/admin.conf'])).useKubernetes, true);
 });
 
 test('names of a replaced program set the same option', async () => {

@@ -66,6 +66,12 @@ const patterns = v.pipe(
   v.array(pattern),
 );
 
+/** Of labels and annotations. */
+const names = v.pipe(
+  v.string(),
+  v.transform((text) => new Set(text.split(',').map((name) => name.trim())).difference(new Set(['']))),
+);
+
 const logFilter = v.pipe(
   v.string(),
   v.rawTransform(({ dataset, addIssue, NEVER }) => {
@@ -168,17 +174,75 @@ const AGENT_OPTIONS = {
     // Longer than what the kernel takes (64), as long as what DNS does.
     schema: v.pipe(v.string(), v.regex(/^[\w.:-]{1,253}$/, 'must be a host name')),
   },
+  kubernetes: {
+    name: 'kubernetes',
+    value: 'auto|on|off',
+    help: 'name pods through the API of Kubernetes; auto: in a cluster, or with --kubeconfig',
+    schema: v.picklist(['auto', 'on', 'off'], 'must be auto, on or off'),
+    default: 'auto',
+  },
+  kubeconfig: {
+    name: 'kubeconfig',
+    value: 'PATH',
+    help: 'how to reach the API of Kubernetes; in a pod its service account unless set',
+    schema: path,
+  },
+  nodeName: {
+    name: 'node-name',
+    value: 'NAME',
+    help: "this machine's name in Kubernetes, else the host name",
+    schema: v.pipe(v.string(), v.regex(/^[a-z\d]([a-z\d.-]{0,251}[a-z\d])?$/, 'must be the name of a node')),
+  },
+  podLabels: {
+    name: 'pod-labels',
+    value: 'NAME,…',
+    help: 'labels of the pod that incidents carry; * for all',
+    schema: names,
+    default: [
+      'app',
+      'team',
+      ...['name', 'instance', 'component', 'part-of', 'version'].map((each) => `app.kubernetes.io/${each}`),
+    ].join(', '),
+  },
+  podAnnotations: {
+    name: 'pod-annotations',
+    value: 'NAME,…',
+    help: 'annotations of the pod that incidents carry; * for all',
+    schema: names,
+    default: '',
+  },
+  enrichTimeout: {
+    name: 'enrich-timeout',
+    value: 'TIME',
+    help: 'how long delivery waits for the names of container and pod',
+    schema: duration,
+    default: '2s',
+  },
 } as const satisfies Record<string, Option>;
 
 export const agentOptions: readonly Option[] = Object.values(AGENT_OPTIONS);
 
-/** Variables that oom-notifier reads; ours (`OOM_WITNESS_LOG_LEVEL`) come first. */
-export const INHERITED_VARIABLES: Readonly<Record<string, string>> = {
-  LOGGING_LEVEL: 'log-level',
-  HOSTNAME: 'host-name',
-};
+/**
+ * Variables of others; ours (`OOM_WITNESS_LOG_LEVEL`) come first, then the first of two for the same option. LOGGING_LEVEL and
+ * HOSTNAME are oom-notifier's. NODE_NAME is what manifests call the node's name: in a pod HOSTNAME is the pod's.
+ */
+export const INHERITED_VARIABLES: readonly (readonly [variable: string, option: string])[] = [
+  ['LOGGING_LEVEL', 'log-level'],
+  ['NODE_NAME', 'node-name'],
+  ['NODE_NAME', 'host-name'],
+  ['HOSTNAME', 'host-name'],
+];
 
 type Options = typeof AGENT_OPTIONS;
+
+/** Whether the API of Kubernetes is used: auto means where there is one without asking. */
+export function usesKubernetes(
+  { kubernetes, kubeconfig }: AgentSettings,
+  environment: Readonly<Record<string, string | undefined>>,
+): boolean {
+  const isNear = kubeconfig !== undefined || Boolean(environment.KUBERNETES_SERVICE_HOST);
+  return kubernetes === 'on' || (kubernetes === 'auto' && isNear);
+}
 
 /** Times are milliseconds; what has no default may be undefined. */
 export type AgentSettings = {
