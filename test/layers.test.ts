@@ -46,6 +46,17 @@ describe('data flows one way, and so do the imports', () => {
     assertNo(/^sinks\//, /^src\/(agent|assemble|capture|deliver|processes|server|store|main)/);
   });
 
+  it('the inventory knows neither who feeds it nor who reads it', () => {
+    assertNo(
+      /^src\/inventory\//,
+      /^(sinks|src\/(?!inventory\/|kubernetes\/|kernel\/|incident\.ts|format\.ts))/,
+    );
+    assertNo(
+      /^src\/watch\//,
+      /^(sinks|src\/(agent|deliver|enrich|events\.ts|log\.ts|metrics|server|store|main))/,
+    );
+  });
+
   it('the capture thread carries nothing of the main thread', () => {
     assertNo(
       /^src\/capture\/(?!capture\.ts)/,

@@ -1,0 +1,241 @@
+import type { ContainerIdentity } from './container-identity.ts';
+
+export type { ContainerIdentity, ContainerRuntime } from './container-identity.ts';
+
+/** Who told of a container first: what it no longer lists is gone. */
+export type ContainerFeed = 'docker' | 'containerd';
+
+export interface KnownContainer extends ContainerIdentity {
+  readonly feed: ContainerFeed;
+  readonly running: boolean;
+  /** Unix time, ms. */
+  readonly startedAt?: number;
+  /** Of its newest run that has ended. */
+  readonly exitCode?: number;
+  /** Unix time, ms. */
+  readonly exitedAt?: number;
+  /** Starts that were seen, the first one included. */
+  readonly starts: number;
+  /** Starts that were seen of one that had run before. */
+  readonly restarts: number;
+  /** Processes that were killed in it since it is known; see `ContainerTable.killed` and `.oom`. */
+  readonly oomKills: number;
+  /** Out-of-memory events of the runtime. On cgroup v1 they are more than the kills (20 for 5, measured). */
+  readonly oomEvents: number;
+  /** When the runtime removed it; Unix time, ms. */
+  readonly goneAt?: number;
+}
+
+/** `forgotten`: it was gone for `KEPT_MS`, or there were too many. */
+export type ContainerEventType = 'seen' | 'started' | 'died' | 'oom' | 'gone' | 'forgotten';
+
+export type ContainerListener = (type: ContainerEventType, container: KnownContainer) => void;
+
+/** What a runtime says of the state of a container. Times are Unix times in ms. */
+export interface ContainerState {
+  readonly running: boolean;
+  /** Of the newest run. */
+  readonly startedAt?: number;
+  readonly exitCode?: number;
+  readonly exitedAt?: number;
+}
+
+export interface ContainerTableOptions {
+  readonly now: () => number;
+  /** Whether the kernel's own word of a kill arrives here: then the runtime's is not counted. */
+  readonly kernelSees: () => boolean;
+  /** Tests have few. */
+  readonly most?: number;
+}
+
+/** Labels and counts are still needed after the removal: by incidents on their way and by the next scrape. */
+export const KEPT_MS = 5 * 60_000;
+/** Usually 1 KiB each; with all their texts at their longest 48 MiB together. */
+const MOST_CONTAINERS = 2048;
+/** Kills in containers that no runtime has told of yet. */
+const MOST_EARLY = 256;
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/**
+ * The containers of this machine as their runtimes tell of them, those that were removed within the last five minutes
+ * included. Bounded: of too many, the one that was removed longest ago goes first, then the one that ended longest ago,
+ * then the oldest.
+ */
+export class ContainerTable {
+  readonly #now: () => number;
+  readonly #kernelSees: () => boolean;
+  readonly #most: number;
+  readonly #containers = new Map<string, Mutable<KnownContainer>>();
+  /** Ids in the order of their removal. */
+  readonly #gone = new Set<string>();
+  readonly #early = new Map<string, number>();
+  readonly #listeners = new Set<ContainerListener>();
+  #evicted = 0;
+
+  constructor({ now, kernelSees, most = MOST_CONTAINERS }: ContainerTableOptions) {
+    this.#now = now;
+    this.#kernelSees = kernelSees;
+    this.#most = most;
+  }
+
+  get size(): number {
+    return this.#containers.size;
+  }
+
+  /** How many were forgotten before their time, for lack of room. */
+  get evicted(): number {
+    return this.#evicted;
+  }
+
+  get(id: string): KnownContainer | undefined {
+    this.#sweep();
+    return this.#containers.get(id);
+  }
+
+  /** In the order of their first sight. */
+  values(): Iterable<KnownContainer> {
+    this.#sweep();
+    return this.#containers.values();
+  }
+
+  /** @returns the function that ends it */
+  listen(listener: ContainerListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** A runtime tells who a container is; one that was gone is there again (containerd lets an id be used again). */
+  identify(feed: ContainerFeed, identity: ContainerIdentity): KnownContainer {
+    this.#sweep();
+    const known = this.#containers.get(identity.id);
+    if (known !== undefined) {
+      // An event says less than the container's own record: what was known stays where nothing new is said.
+      Object.assign(known, identity, { image: { ...known.image, ...identity.image } });
+      if (known.image !== undefined && Object.keys(known.image).length === 0) delete known.image;
+      if (known.goneAt !== undefined) {
+        delete known.goneAt;
+        this.#gone.delete(known.id);
+      }
+      return known;
+    }
+    this.#makeRoom();
+    const oomKills = this.#early.get(identity.id) ?? 0;
+    this.#early.delete(identity.id);
+    const container = { ...identity, feed, running: false, starts: 0, restarts: 0, oomKills, oomEvents: 0 };
+    this.#containers.set(container.id, container);
+    this.#tell('seen', container);
+    return container;
+  }
+
+  rename(id: string, name: string): void {
+    const container = this.#containers.get(id);
+    if (container !== undefined) container.name = name;
+  }
+
+  /** A state that was found, not seen to happen: nothing is counted. */
+  found(id: string, { running, startedAt, exitCode, exitedAt }: ContainerState): void {
+    const container = this.#containers.get(id);
+    if (container === undefined) return;
+    container.running = running;
+    if (startedAt !== undefined) container.startedAt = startedAt;
+    if (exitCode !== undefined) container.exitCode = exitCode;
+    if (exitedAt !== undefined) container.exitedAt = exitedAt;
+  }
+
+  started(id: string, at: number): void {
+    const container = this.#containers.get(id);
+    if (container === undefined) return;
+    const ranBefore = container.startedAt !== undefined;
+    container.starts += 1;
+    if (ranBefore) container.restarts += 1;
+    if (!ranBefore || at >= container.startedAt!) {
+      container.running = true;
+      container.startedAt = at;
+    }
+    this.#tell('started', container);
+  }
+
+  /** Its first process has ended. An older run than the newest that is known changes nothing. */
+  died(id: string, exitCode: number | undefined, at: number): void {
+    const container = this.#containers.get(id);
+    if (container === undefined || (container.exitedAt !== undefined && at < container.exitedAt)) return;
+    if (container.startedAt === undefined || at >= container.startedAt) container.running = false;
+    if (exitCode !== undefined) container.exitCode = exitCode;
+    container.exitedAt = at;
+    this.#tell('died', container);
+  }
+
+  /** The runtime's word. It counts as a kill only where the kernel's own word does not arrive. */
+  oom(id: string): void {
+    const container = this.#containers.get(id);
+    if (container === undefined) return;
+    container.oomEvents += 1;
+    if (!this.#kernelSees()) container.oomKills += 1;
+    this.#tell('oom', container);
+  }
+
+  /** The kernel's word: so many processes of the container were killed. It may come before the runtime's of its start. */
+  killed(id: string, processes: number): void {
+    const container = this.#containers.get(id);
+    if (container !== undefined) {
+      container.oomKills += processes;
+      return;
+    }
+    const sum = (this.#early.get(id) ?? 0) + processes;
+    this.#early.delete(id);
+    this.#early.set(id, sum);
+    if (this.#early.size > MOST_EARLY) this.#early.delete(this.#early.keys().next().value!);
+  }
+
+  gone(id: string, at: number): void {
+    const container = this.#containers.get(id);
+    if (container === undefined || container.goneAt !== undefined) return;
+    container.running = false;
+    container.goneAt = Math.min(at, this.#now());
+    this.#gone.add(id);
+    this.#tell('gone', container);
+  }
+
+  /** @param ids all that the feed has now: what else is known of it is gone */
+  onlyThese(feed: ContainerFeed, ids: ReadonlySet<string>): void {
+    for (const container of this.#containers.values())
+      if (container.feed === feed && !ids.has(container.id)) this.gone(container.id, this.#now());
+  }
+
+  /** When somebody looks: no timer runs for it. */
+  #sweep(): void {
+    const before = this.#now() - KEPT_MS;
+    for (const id of this.#gone) {
+      if (this.#containers.get(id)!.goneAt! > before) return;
+      this.#forget(id);
+    }
+  }
+
+  #makeRoom(): void {
+    if (this.#containers.size < this.#most) return;
+    this.#evicted += 1;
+    const [longestGone] = this.#gone;
+    this.#forget(longestGone ?? this.#longestEnded() ?? this.#containers.keys().next().value!);
+  }
+
+  #longestEnded(): string | undefined {
+    let found: KnownContainer | undefined;
+    for (const container of this.#containers.values()) {
+      if (container.running || container.exitedAt === undefined) continue;
+      if (found === undefined || container.exitedAt < found.exitedAt!) found = container;
+    }
+    return found?.id;
+  }
+
+  #forget(id: string): void {
+    const container = this.#containers.get(id)!;
+    this.#containers.delete(id);
+    this.#gone.delete(id);
+    this.#tell('forgotten', container);
+  }
+
+  #tell(type: ContainerEventType, container: KnownContainer): void {
+    for (const listener of this.#listeners) listener(type, container);
+  }
+}

@@ -1,0 +1,186 @@
+import assert from 'node:assert/strict';
+import { beforeEach, describe, it } from 'node:test';
+import { containerIdentity, isSandbox } from '../../src/inventory/container-identity.ts';
+import { ContainerTable, KEPT_MS } from '../../src/inventory/container-table.ts';
+
+const ID = 'a'.repeat(64);
+
+function identity(id = ID, labels: unknown = {}) {
+  return containerIdentity({ id, runtime: 'docker', name: 'shop', imageName: 'redis:7', labels })!;
+}
+
+describe('who a container is', () => {
+  it('has the words of Kubernetes where kubelet has set them', () => {
+    const labels = {
+      'io.kubernetes.pod.namespace': 'web',
+      'io.kubernetes.pod.name': 'shop-1',
+      'io.kubernetes.pod.uid': 'f3a1',
+      'io.kubernetes.container.name': 'cart',
+    };
+    assert.deepEqual(containerIdentity({ id: ID, runtime: 'containerd', labels }), {
+      id: ID,
+      runtime: 'containerd',
+      name: 'cart',
+      namespace: 'web',
+      podName: 'shop-1',
+      podUid: 'f3a1',
+      containerName: 'cart',
+      labels,
+    });
+  });
+
+  it('keeps no label that may hold anything, and no text without an end', () => {
+    const labels = {
+      'traefik.http.middlewares.a.basicauth.users': 'admin:secret',
+      'com.docker.compose.service': `x${'y'.repeat(10_000)}`,
+      'com.docker.compose.project': { not: 'a text' },
+      __proto__: 'x',
+    };
+    const { labels: kept } = identity(ID, labels);
+    assert.deepEqual(Object.keys(kept), ['com.docker.compose.service']);
+    assert.equal(kept['com.docker.compose.service']?.length, 512);
+    assert.deepEqual(identity(ID, 'no labels at all').labels, {});
+    assert.deepEqual(identity(ID, Object.create({ 'nerdctl/name': 'inherited' })).labels, {});
+    assert.equal(containerIdentity({ id: ID, runtime: 'docker', name: 'a\ud800b' })?.name, 'a\ufffdb');
+  });
+
+  it('is nobody where the id cannot be one', () => {
+    for (const id of ['', '../../etc/passwd', 'a b', '-a', 'a-', 'x'.repeat(129), 7 as unknown as string])
+      assert.equal(containerIdentity({ id, runtime: 'docker' }), undefined, String(id));
+    assert.equal(containerIdentity({ id: 'c1', runtime: 'containerd' })?.id, 'c1');
+    assert.equal(containerIdentity({ id: 'my_app.v2-1', runtime: 'containerd' })?.id, 'my_app.v2-1');
+  });
+
+  it('tells the container that only holds the namespaces of a pod', () => {
+    assert.ok(isSandbox(identity(ID, { 'io.cri-containerd.kind': 'sandbox' })));
+    assert.ok(!isSandbox(identity(ID, { 'io.cri-containerd.kind': 'container' })));
+  });
+});
+
+describe('ContainerTable', () => {
+  let now: number;
+  let kernelSees: boolean;
+  let table: ContainerTable;
+  let told: string[];
+
+  beforeEach(() => {
+    now = 1_000_000;
+    kernelSees = true;
+    table = new ContainerTable({ now: () => now, kernelSees: () => kernelSees, most: 4 });
+    told = [];
+    table.listen((type, { id }) => told.push(`${type} ${id.slice(0, 2)}`));
+  });
+
+  it('counts the first start as a start, later ones as restarts, too', () => {
+    table.identify('docker', identity());
+    table.started(ID, 10);
+    table.died(ID, 137, 20);
+    table.started(ID, 30);
+    table.died(ID, 1, 40);
+    const { starts, restarts, exitCode, running, startedAt } = table.get(ID)!;
+    assert.deepEqual(
+      { starts, restarts, exitCode, running, startedAt },
+      { starts: 2, restarts: 1, exitCode: 1, running: false, startedAt: 30 },
+    );
+    assert.deepEqual(told, ['seen aa', 'started aa', 'died aa', 'started aa', 'died aa']);
+  });
+
+  it('knows that one which is found had run before', () => {
+    table.identify('docker', identity());
+    table.found(ID, { running: false, startedAt: 5, exitCode: 3, exitedAt: 6 });
+    assert.equal(table.get(ID)?.starts, 0);
+    table.started(ID, 10);
+    const { starts, restarts, exitCode } = table.get(ID)!;
+    assert.deepEqual({ starts, restarts, exitCode }, { starts: 1, restarts: 1, exitCode: 3 });
+  });
+
+  it('lets an old death that is told late change nothing', () => {
+    table.identify('docker', identity());
+    table.found(ID, { running: false, startedAt: 50, exitCode: 3, exitedAt: 60 });
+    table.died(ID, 9, 55);
+    assert.equal(table.get(ID)?.exitCode, 3);
+  });
+
+  it('believes the kernel, and the runtime only where the kernel is not heard', () => {
+    table.identify('docker', identity());
+    for (let event = 0; event < 20; event++) table.oom(ID);
+    table.killed(ID, 5);
+    assert.deepEqual([table.get(ID)?.oomKills, table.get(ID)?.oomEvents], [5, 20]);
+    kernelSees = false;
+    table.oom(ID);
+    assert.equal(table.get(ID)?.oomKills, 6);
+  });
+
+  it('gives a container the kills that were told before it', () => {
+    table.killed(ID, 1);
+    table.killed(ID, 2);
+    assert.equal(table.identify('docker', identity()).oomKills, 3);
+  });
+
+  it('remembers a bounded number of such kills, the newest', () => {
+    for (let index = 0; index < 1000; index++) table.killed(`c${index}`, 1);
+    assert.equal(table.identify('docker', identity('c0')).oomKills, 0);
+    assert.equal(table.identify('docker', identity('c999')).oomKills, 1);
+  });
+
+  it('keeps what is gone for five minutes', () => {
+    table.identify('docker', identity());
+    table.gone(ID, now);
+    now += KEPT_MS - 1;
+    assert.equal(table.get(ID)?.goneAt, 1_000_000);
+    now += 1;
+    assert.equal(table.get(ID), undefined);
+    assert.deepEqual(told, ['seen aa', 'gone aa', 'forgotten aa']);
+  });
+
+  it('goes on counting when an id is used again', () => {
+    table.identify('containerd', identity('job'));
+    table.started('job', 10);
+    table.killed('job', 1);
+    table.gone('job', now);
+    table.identify('containerd', identity('job'));
+    now += 2 * KEPT_MS;
+    assert.deepEqual([table.get('job')?.oomKills, table.get('job')?.goneAt], [1, undefined]);
+  });
+
+  it('takes as gone what its feed no longer has', () => {
+    for (const id of ['d1', 'd2']) table.identify('docker', identity(id));
+    table.identify('containerd', identity('c1'));
+    table.onlyThese('docker', new Set(['d2']));
+    const gone = [...table.values()].filter(({ goneAt }) => goneAt !== undefined).map(({ id }) => id);
+    assert.deepEqual(gone, ['d1']);
+  });
+
+  it('is bounded: what is gone makes room first, then what has ended, then the oldest', () => {
+    for (const id of ['c1', 'c2', 'c3', 'c4']) {
+      table.identify('docker', identity(id));
+      table.started(id, 1);
+    }
+    table.died('c3', 0, 2);
+    table.gone('c2', now);
+    for (const id of ['c5', 'c6', 'c7']) {
+      table.identify('docker', identity(id));
+      table.started(id, 1);
+    }
+    assert.deepEqual(
+      [...table.values()].map(({ id }) => id),
+      ['c4', 'c5', 'c6', 'c7'],
+    );
+    assert.deepEqual(
+      told.filter((line) => line.startsWith('forgotten')),
+      ['forgotten c2', 'forgotten c3', 'forgotten c1'],
+    );
+    assert.equal(table.evicted, 3);
+  });
+
+  it('knows nothing of what nobody has identified', () => {
+    table.started(ID, 1);
+    table.died(ID, 0, 1);
+    table.oom(ID);
+    table.gone(ID, 1);
+    table.rename(ID, 'x');
+    table.found(ID, { running: true });
+    assert.equal(table.size, 0);
+    assert.deepEqual(told, []);
+  });
+});
