@@ -101,10 +101,15 @@ export class Store {
    * Stores, in one transaction, the incidents, a delivery of each for every sink, and the position up to which the kernel's log is
    * done with. Only then may the watcher forget them.
    *
-   * @param heldUntil milliseconds since the epoch until which the deliveries wait for `complete`; after a crash they go out then
+   * @param heldUntil milliseconds since the epoch until which its deliveries wait for `complete`; after a crash they go out
+   * then. 0: they do not wait
    * @returns those that were not known yet
    */
-  commit(incidents: readonly Incident[], position: Position | undefined, heldUntil = 0): readonly Incident[] {
+  commit(
+    incidents: readonly Incident[],
+    position?: Position,
+    heldUntil: (incident: Incident) => number = () => 0,
+  ): readonly Incident[] {
     const now = this.#options.now();
     const fresh = this.#change((ledger) => {
       const stored = ledger.commit(incidents, position, now, heldUntil);
@@ -115,9 +120,22 @@ export class Store {
     return fresh;
   }
 
-  /** Replaces what is stored of an incident, now that more is known of it, and lets its deliveries go. */
-  complete(incident: Incident): void {
-    this.#change((ledger) => ledger.complete(incident));
+  /**
+   * Changes what is stored of an incident, now that more is known of it, and lets its deliveries go.
+   *
+   * @returns what is stored now; undefined where it was not, or is no longer
+   */
+  complete(id: string, change: (stored: Incident) => Incident): Incident | undefined {
+    return this.#change((ledger) => ledger.complete(id, change));
+  }
+
+  /** Up to where a source other than the kernel's log is dealt with, in the source's own words. */
+  bookmark(source: string): string | undefined {
+    return this.#run((ledger) => ledger.bookmark(source));
+  }
+
+  saveBookmark(source: string, place: string): void {
+    this.#change((ledger) => ledger.saveBookmark(source, place));
   }
 
   position(): Position | undefined {

@@ -79,24 +79,42 @@ test('hostile incidents come back as they were', (t) => {
   }
 });
 
-test('complete() replaces what is stored and what is sent', (t) => {
+test('complete() changes what is stored and what is sent', (t) => {
   const { store } = openStore(t, { stateDir: stateDir(t) });
   const [incident] = incidents(1);
   store.commit([incident!], undefined);
   const complete = { ...incident!, systemd: { unit: 'shop.service' } };
-  store.complete(complete);
+  const answer = store.complete(incident!.id, (stored) => ({ ...stored, systemd: { unit: 'shop.service' } }));
+  assert.deepEqual(answer, complete);
   assert.deepEqual(store.get(incident!.id), complete);
   assert.deepEqual(store.pending('kafka', 1)[0]!.delivery.incident, complete);
+  assert.equal(
+    store.complete('nobody', (stored) => stored),
+    undefined,
+  );
+});
+
+test('each source has a bookmark of its own, also over a restart', (t) => {
+  const folder = stateDir(t);
+  const first = openStore(t, { stateDir: folder });
+  assert.equal(first.store.bookmark('pods'), undefined);
+  first.store.saveBookmark('pods', '2026-11-21T03:14:15Z');
+  first.store.saveBookmark('log', '4711');
+  first.store.saveBookmark('pods', '2026-11-21T03:14:16Z');
+  first.store.close();
+  const { store } = openStore(t, { stateDir: folder });
+  assert.equal(store.bookmark('pods'), '2026-11-21T03:14:16Z');
+  assert.equal(store.bookmark('log'), '4711');
 });
 
 test('held deliveries wait for complete(), or until their time has come, also after a crash', (t) => {
   let now = START;
   const { store } = openStore(t, { stateDir: stateDir(t), now: () => now });
   const [first, second] = incidents(2);
-  store.commit([first!, second!], undefined, now + 2000);
+  store.commit([first!, second!], undefined, () => now + 2000);
   assert.deepEqual(pendingIds(store), []);
   assert.equal(store.nextDue('kafka'), START + 2000);
-  store.complete(second!);
+  store.complete(second!.id, (stored) => stored);
   assert.deepEqual(pendingIds(store), [second!.id]);
   now += 2000;
   assert.deepEqual(pendingIds(store), [first!.id, second!.id]);
@@ -207,9 +225,9 @@ test('recurrence follows what enrichment finds out later', (t) => {
   const { k8s, container: _, ...bare } = containerKill();
   const [first, second] = [1, 2].map((sequence) => numbered(bare, sequence));
   store.commit([first!, second!], undefined);
-  store.complete({ ...second!, k8s: k8s! });
+  store.complete(second!.id, (stored) => ({ ...stored, k8s: k8s! }));
   assert.equal(store.recurrence({ ...second!, k8s: k8s! }).nth, 1);
-  store.complete({ ...first!, k8s: k8s! });
+  store.complete(first!.id, (stored) => ({ ...stored, k8s: k8s! }));
   assert.equal(store.recurrence({ ...second!, k8s: k8s! }).nth, 2);
 });
 

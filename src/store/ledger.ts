@@ -34,17 +34,19 @@ export class Ledger {
     }
   }
 
-  /** Returns those that were not known yet; each of them waits for every sink, not to be delivered before `heldUntil`. */
+  /** Returns those that were not known yet; each of them waits for every sink, not to be delivered before its `heldUntil`. */
   commit(
     incidents: readonly Incident[],
     position: Position | undefined,
     now: number,
-    heldUntil: number,
+    heldUntil: (incident: Incident) => number,
   ): readonly Incident[] {
     return transaction(this.database, () => {
       const fresh = incidents.filter((incident) => this.insert(incident, now));
-      for (const { id } of fresh)
-        for (const sink of this.queues.sinks) this.queues.enqueue(sink, id, 0, heldUntil, null);
+      for (const incident of fresh) {
+        const until = heldUntil(incident);
+        for (const sink of this.queues.sinks) this.queues.enqueue(sink, incident.id, 0, until, null);
+      }
       if (position) this.savePosition(position);
       return fresh;
     });
@@ -64,13 +66,17 @@ export class Ledger {
     return Number(changes) === 1;
   }
 
-  /** Replaces what is stored of it, and lets go of its deliveries that were held for this. */
-  complete(incident: Incident): void {
-    transaction(this.database, () => {
+  /** Changes what is stored of it, and lets go of its deliveries that were held for this. Undefined: it is not stored. */
+  complete(id: string, change: (stored: Incident) => Incident): Incident | undefined {
+    return transaction(this.database, () => {
+      const stored = this.get(id);
+      if (stored === undefined) return undefined;
+      const incident = change(stored);
       this.#statements
         .sql('UPDATE incident SET json = ?, workload = ? WHERE id = ?')
-        .run(JSON.stringify(incident), workloadKey(incident), incident.id);
-      this.queues.releaseUntriedOf(incident.id);
+        .run(JSON.stringify(incident), workloadKey(incident), id);
+      this.queues.releaseUntriedOf(id);
+      return incident;
     });
   }
 
@@ -83,6 +89,15 @@ export class Ledger {
     this.#statements
       .sql('INSERT OR REPLACE INTO position (one, boot_id, sequence) VALUES (1, ?, ?)')
       .run(bootId, sequence);
+  }
+
+  bookmark(source: string): string | undefined {
+    const row = this.#statements.sql('SELECT place FROM bookmark WHERE source = ?').get(source);
+    return row && String(row.place);
+  }
+
+  saveBookmark(source: string, place: string): void {
+    this.#statements.sql('INSERT OR REPLACE INTO bookmark (source, place) VALUES (?, ?)').run(source, place);
   }
 
   recurrence(incident: Incident, now: number): Recurrence {

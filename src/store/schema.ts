@@ -41,6 +41,12 @@ const MIGRATIONS: readonly string[] = [
     sequence INTEGER NOT NULL
   ) STRICT;
   `,
+  `
+  CREATE TABLE bookmark (
+    source TEXT PRIMARY KEY,
+    place TEXT NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 /** Another process may look into the file with a tool of its own; the agent waits for it this long, on its main thread. */

@@ -7,7 +7,7 @@ type Row = Record<string, unknown>;
 
 /**
  * Brings the incidents of `from` into `to` with their deliveries, which replace those that `to` has of them, and the
- * position. A `from` that is damaged gives what can still be read of it, so every row is read on its own.
+ * position and the bookmarks. A `from` that is damaged gives what can still be read of it, so every row is read on its own.
  *
  * @param which all of them, or of those that are still to be delivered the newest so many
  */
@@ -44,6 +44,8 @@ export function transfer(from: Ledger, to: Ledger, which: 'all' | { readonly new
     }
     for (const row of readable(from.database.prepare('SELECT boot_id, sequence FROM position')))
       to.savePosition({ bootId: String(row.boot_id), sequence: Number(row.sequence) });
+    for (const row of readable(from.database.prepare('SELECT source, place FROM bookmark')))
+      to.saveBookmark(String(row.source), String(row.place));
   });
 }
 

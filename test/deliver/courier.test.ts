@@ -90,16 +90,16 @@ test('an incident that is held for its enrichment is delivered complete, or inco
   };
   const { time, store, couriers } = setup(t, { kafka: { sink } });
   const [first, second] = storm(2, 1).map(({ incident }) => incident);
-  store.commit([first!], undefined, time.now() + 2000);
+  store.commit([first!], undefined, () => time.now() + 2000);
   couriers.wake();
   await time.rest();
   assert.deepEqual(sink.calls, []);
-  store.complete({ ...first!, systemd: { unit: 'shop.service' } });
+  store.complete(first!.id, (stored) => ({ ...stored, systemd: { unit: 'shop.service' } }));
   couriers.wake();
   await time.rest();
   assert.deepEqual(names, ['shop.service']);
 
-  store.commit([second!], undefined, time.now() + 2000);
+  store.commit([second!], undefined, () => time.now() + 2000);
   couriers.wake();
   await time.advance(1999);
   assert.equal(sink.calls.length, 1);
@@ -321,7 +321,7 @@ test('drain delivers what is pending and says that nothing is left', async (t) =
   store.commit(
     storm(5, 1).map(({ incident }) => incident),
     undefined,
-    time.now() + 2000,
+    () => time.now() + 2000,
   );
   const from = time.now();
   assert.deepEqual(await couriers.drain(from + 10_000), new Map([['kafka', 0]]));
