@@ -1,0 +1,140 @@
+/** The alerts in a real Prometheus: its own unit tests of them, then a real kill that a real agent tells it of. */
+import assert from 'node:assert/strict';
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { describe, it, type TestContext } from 'node:test';
+import { stringify } from 'yaml';
+import { AgentProcess } from '../agent-process.ts';
+import { launch, makeCgroup, whyNoKills } from '../kills/kills.ts';
+import { type Prometheus, prometheusPackages, promtool, startPrometheus } from '../servers/prometheus.ts';
+import { closedPort } from '../servers/syslog-receiver.ts';
+import { until } from '../sinks/contract.ts';
+import { Receiver } from '../sinks/receiver.ts';
+import { ALERT_TESTS, ruleGroups } from './alert-rules.ts';
+import { manifests } from './manifest-files.ts';
+
+const packages = await prometheusPackages();
+const missing = 'missing' in packages ? packages.missing : undefined;
+const root = 'root' in packages ? packages.root : '';
+const LIMIT = 32 << 20;
+const PATIENCE_MS = 60_000;
+
+interface Alert {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+function folder(t: TestContext): string {
+  const made = mkdtempSync(path.join(tmpdir(), 'oom-witness-alerts-'));
+  t.after(() => rmSync(made, { recursive: true, force: true }));
+  return made;
+}
+
+describe('the rules', { skip: missing }, () => {
+  it('are valid, and every alert does in promtool what alerts.yaml says', async (t) => {
+    const made = folder(t);
+    writeFileSync(path.join(made, 'rules.yaml'), stringify(ruleGroups()));
+    copyFileSync(ALERT_TESTS, path.join(made, 'alerts.yaml'));
+    assert.match(await promtool(root, 'check', 'rules', path.join(made, 'rules.yaml')), /SUCCESS: \d+ rules/);
+    assert.match(await promtool(root, 'test', 'rules', path.join(made, 'alerts.yaml')), /SUCCESS/);
+  });
+});
+
+/** The operator writes relabelings in camel case and Prometheus reads them in snake case. */
+function relabelConfigs(): object[] {
+  const monitor = manifests().find(({ kind }) => kind === 'PodMonitor');
+  assert.ok(monitor);
+  const { relabelings, honorLabels } = monitor.spec.podMetricsEndpoints[0];
+  assert.equal(honorLabels, true);
+  return (relabelings as Record<string, unknown>[]).map((relabeling) =>
+    Object.fromEntries(
+      Object.entries(relabeling).map(([key, value]) => [
+        key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+        value,
+      ]),
+    ),
+  );
+}
+
+/** Scrapes the agent every second as the PodMonitor would, and tells each alert to the receiver at once. */
+async function watchedBy(t: TestContext, agentPort: number, receiver: Receiver): Promise<Prometheus> {
+  const made = folder(t);
+  const { groups } = ruleGroups();
+  const impatient = groups.map((group) => ({
+    ...group,
+    rules: group.rules.map((rule) => (rule.for === undefined ? rule : { ...rule, for: '1s' })),
+  }));
+  writeFileSync(path.join(made, 'rules.yaml'), stringify({ groups: impatient }));
+  const target = {
+    targets: [`127.0.0.1:${agentPort}`],
+    labels: {
+      __meta_kubernetes_pod_node_name: 'node-a',
+      __meta_kubernetes_pod_label_app_kubernetes_io_component: 'agent',
+      // As the operator sets them: those of the agent's own pod.
+      ...{ namespace: 'oom-witness', pod: 'oom-witness-x2x', container: 'oom-witness' },
+    },
+  };
+  const configuration = path.join(made, 'prometheus.yml');
+  writeFileSync(
+    configuration,
+    stringify({
+      global: { scrape_interval: '1s', evaluation_interval: '1s' },
+      rule_files: ['rules.yaml'],
+      alerting: { alertmanagers: [{ static_configs: [{ targets: [new URL(receiver.url).host] }] }] },
+      scrape_configs: [
+        {
+          job_name: 'oom-witness',
+          honor_labels: true,
+          static_configs: [target],
+          relabel_configs: relabelConfigs(),
+        },
+      ],
+    }),
+  );
+  assert.match(await promtool(root, 'check', 'config', configuration), /SUCCESS/);
+  return startPrometheus(t, root, configuration);
+}
+
+/** What Prometheus has told the receiver until now. */
+function alerts(receiver: Receiver, name: string): Alert[] {
+  return receiver.requests
+    .flatMap(({ body }) => JSON.parse(body) as Alert[])
+    .filter(({ labels }) => labels.alertname === name);
+}
+
+async function alerted(receiver: Receiver, name: string, prometheus: Prometheus): Promise<Alert> {
+  const isThere = () => alerts(receiver, name).length > 0;
+  await until(isThere, () => `the alert ${name}\n${prometheus.log()}`, PATIENCE_MS);
+  return alerts(receiver, name)[0] as Alert;
+}
+
+describe('a real Prometheus', { skip: missing ?? whyNoKills() }, () => {
+  it('tells of a real kill, and of an agent that is gone', async (t) => {
+    const port = await closedPort();
+    const agent = await AgentProcess.start(t, { args: ['--listen', `127.0.0.1:${port}`] });
+    const receiver = await Receiver.start(t);
+    const prometheus = await watchedBy(t, port, receiver);
+    const zero = async () => {
+      const query = encodeURIComponent('count_over_time(oom_witness_kills_total{scope="cgroup"}[1m]) >= 2');
+      return (await prometheus.api<{ result: unknown[] }>(`query?query=${query}`)).result.length > 0;
+    };
+    await until(zero, 'the counter of kills at 0, twice', PATIENCE_MS);
+
+    const group = makeCgroup(LIMIT);
+    t.after(() => group.remove());
+    const [victim] = await launch(group, { count: 1, liveMs: 100 });
+    const kill = await alerted(receiver, 'OomWitnessKill', prometheus);
+    assert.equal(kill.labels.node, 'node-a');
+    assert.equal(kill.labels.scope, 'cgroup');
+    assert.equal(kill.labels.severity, 'warning');
+    assert.match(kill.annotations.summary ?? '', /killed for lack of memory on node-a$/);
+    await agent.until(() => agent.of([victim!.pid]).length === 1, 'telling it itself');
+    assert.deepEqual(alerts(receiver, 'OomWitnessAgentBlind'), []);
+
+    await agent.kill9();
+    const blind = await alerted(receiver, 'OomWitnessAgentBlind', prometheus);
+    assert.equal(blind.labels.node, 'node-a');
+    assert.equal(blind.annotations.summary, 'Kills on node-a are not seen');
+  });
+});

@@ -1,0 +1,119 @@
+/** Alerts and dashboard against the metrics that the agent really has. That the alerts fire is alerts.integration.ts. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import { Metrics } from '../../src/metrics.ts';
+import { alertTests, ruleGroups } from './alert-rules.ts';
+import { MANIFESTS } from './manifest-files.ts';
+
+/** What Prometheus and the PodMonitor's relabeling add to each series. */
+const TARGET_LABELS = ['job', 'instance', 'namespace', 'pod', 'container', 'node', 'component'];
+
+interface Panel {
+  readonly title: string;
+  readonly description?: string;
+  readonly type: string;
+  readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number };
+  readonly targets?: readonly { readonly expr: string }[];
+}
+
+interface Dashboard {
+  readonly panels: readonly Panel[];
+  readonly templating: { readonly list: readonly { readonly name: string; readonly definition?: string }[] };
+}
+
+const rules = ruleGroups().groups.flatMap(({ rules }) => rules);
+const dashboard: Dashboard = JSON.parse(
+  readFileSync(path.join(MANIFESTS, 'components/grafana/dashboard.json'), 'utf8'),
+);
+const panels = dashboard.panels.filter(({ type }) => type !== 'row');
+
+/** metric name -> its labels, as a scrape shows them. */
+async function exported(): Promise<Map<string, Set<string>>> {
+  const metrics = new Metrics({ version: '1.2.3', node: '26.10.0', sinks: ['kafka'], now: Date.now });
+  const series = new Map([['up', new Set<string>()]]);
+  for (const line of (await metrics.scrape()).split('\n')) {
+    const [, name, labels = ''] = /^(\w+)(?:\{(.*)\})? /.exec(line) ?? [];
+    if (name === undefined) continue;
+    const known = series.get(name) ?? new Set();
+    for (const [, label = ''] of labels.matchAll(/(\w+)="/g)) known.add(label);
+    series.set(name, known);
+  }
+  return series;
+}
+
+/** Every metric that the query names, and the labels that it asks of it. */
+function asked(query: string): (readonly [metric: string, labels: readonly string[]])[] {
+  const found = query.matchAll(/\b((?:oom_witness|process)_\w+|up)\b(?:\{([^}]*)\})?/g);
+  return [...found].map(([, metric = '', matchers = '']) => [
+    metric,
+    [...matchers.matchAll(/(\w+) *(?:=~|!~|!=|=)/g)].map(([, label = '']) => label),
+  ]);
+}
+
+async function assertAnswerable(query: string): Promise<void> {
+  const series = await exported();
+  const metrics = asked(query);
+  assert.ok(metrics.length > 0, `${query}: no metric of ours`);
+  for (const [metric, labels] of metrics) {
+    const own = series.get(metric);
+    assert.ok(own, `${query}: there is no metric ${metric}`);
+    for (const label of labels)
+      assert.ok(own.has(label) || TARGET_LABELS.includes(label), `${metric} has no label ${label}`);
+  }
+  const kept = [...query.matchAll(/\bby \(([^)]*)\)/g)].flatMap(([, list = '']) => list.split(/, */));
+  const known = new Set([...metrics.flatMap(([metric]) => [...series.get(metric)!]), ...TARGET_LABELS]);
+  for (const label of kept) assert.ok(known.has(label), `${query}: by (${label})`);
+}
+
+describe('alerts', () => {
+  for (const { alert, expr, labels, annotations } of rules)
+    it(`${alert} asks for what the agent exports, and says what to do`, async () => {
+      await assertAnswerable(expr);
+      assert.match(alert, /^OomWitness[A-Z]\w+$/);
+      assert.ok(['warning', 'critical'].includes(labels.severity ?? ''));
+      assert.deepEqual(Object.keys(annotations), ['summary', 'description', 'runbook']);
+    });
+
+  it('each has a test in which it fires and one in which it does not', () => {
+    const fires = new Set<string>();
+    const rests = new Set<string>();
+    for (const { alertname, exp_alerts } of alertTests().flatMap(({ alert_rule_test }) => alert_rule_test))
+      (exp_alerts === undefined ? rests : fires).add(alertname);
+    const names = rules.map(({ alert }) => alert).sort();
+    assert.deepEqual([...fires].sort(), names);
+    assert.deepEqual([...rests].sort(), names);
+  });
+});
+
+describe('the dashboard', () => {
+  for (const { title, targets, description } of panels)
+    it(`${title}: asks for what the agent exports`, async () => {
+      assert.ok(description);
+      for (const { expr } of targets ?? []) await assertAnswerable(expr);
+    });
+
+  it('its variables come from metrics that exist, and are used', async () => {
+    const series = await exported();
+    for (const { name, definition } of dashboard.templating.list) {
+      const metric = /^label_values\((\w+), \w+\)$/.exec(definition ?? '')?.[1];
+      if (definition !== undefined) assert.ok(series.has(metric ?? ''), definition);
+      assert.match(JSON.stringify(dashboard.panels), new RegExp(`\\$\\{?${name}\\b`));
+    }
+  });
+
+  it('no panel lies on another one or beside the grid', () => {
+    const taken = new Map<string, string>();
+    for (const { title, gridPos } of dashboard.panels) {
+      const { x, y, w, h } = gridPos;
+      assert.ok(x + w <= 24, title);
+      for (let column = x; column < x + w; column++)
+        for (let line = y; line < y + h; line++) {
+          const cell = `${column},${line}`;
+          assert.equal(taken.get(cell), undefined, `${title} at ${cell}`);
+          taken.set(cell, title);
+        }
+    }
+  });
+});
