@@ -6,7 +6,8 @@ import type { AgentProcess } from '../agent-process.ts';
 import { type Launched, launch, makeCgroup } from '../kills/kills.ts';
 import { Docker, dockerPackages } from '../servers/docker.ts';
 import { until } from '../sinks/contract.ts';
-import { AgentContainer, importAgent } from './agent-container.ts';
+import { AgentContainer } from './agent-container.ts';
+import { loadAgentImage } from './agent-image.ts';
 import { firstOf, importVictim, LIMIT, runVictim, toldOf } from './victim-image.ts';
 
 const packages = await dockerPackages();
@@ -34,7 +35,7 @@ describe('the agent in a container', { skip }, () => {
     assert.ok('root' in packages);
     docker = await Docker.start(packages.root);
     await importVictim(docker);
-    await importAgent(docker);
+    await loadAgentImage(docker);
   });
   after(() => docker?.[Symbol.asyncDispose]());
 

@@ -1,37 +1,17 @@
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import type { TestContext } from 'node:test';
 import { AgentProcess } from '../agent-process.ts';
 import type { Docker } from '../servers/docker.ts';
+import { AGENT_IMAGE } from './agent-image.ts';
 
-const ROOT = path.join(import.meta.dirname, '../..');
-const IMAGE = 'oom-witness';
-const HOME = '/opt/oom-witness';
-const NODE = '/usr/bin/node';
 const STATE_DIR = '/var/lib/oom-witness';
 
-/** The agent's own image: Node.js, the libraries that it needs, and the bundle. */
-export async function importAgent(docker: Docker): Promise<void> {
-  execFileSync(process.execPath, ['--disable-warning=ExperimentalWarning', 'build.ts'], { cwd: ROOT });
-  const image = path.join(docker.folder, 'agent-image');
-  const add = (from: string, to: string) => {
-    mkdirSync(path.join(image, path.dirname(to)), { recursive: true });
-    symlinkSync(from, path.join(image, to));
-  };
-  add(process.execPath, NODE);
-  for (const library of librariesOf(process.execPath)) add(library, library);
-  add(path.join(ROOT, 'dist'), `${HOME}/dist`);
-  add(path.join(ROOT, 'package.json'), `${HOME}/package.json`);
-  const entry = [
-    ...[NODE, '--disable-warning=ExperimentalWarning', '--max-semi-space-size=1'],
-    `${HOME}/dist/src/main.js`,
-  ];
-  await docker.importImage(IMAGE, image, [`ENTRYPOINT ${JSON.stringify(entry)}`]);
-}
-
-/** One container with the agent, privileged, with the host's processes and without its network; its state on a volume. */
+/**
+ * One container of the agent's image, privileged, with the host's processes and without its network; nothing but its
+ * state's volume can be written.
+ */
 export class AgentContainer {
   readonly #t: TestContext;
   readonly #docker: Docker;
@@ -53,9 +33,9 @@ export class AgentContainer {
   ): Promise<AgentContainer> {
     const volume = await docker.command('volume', 'create');
     const id = await docker.command(
-      ...['create', '--privileged', '--pid=host', '--network=none'],
+      ...['create', '--privileged', '--pid=host', '--network=none', '--read-only'],
       ...['--cgroupns', cgroupNamespace, '--volume', `${volume}:${STATE_DIR}`],
-      ...[IMAGE, '--stdout', 'json', '--listen', 'off', '--state-dir', STATE_DIR],
+      ...[AGENT_IMAGE, '--stdout', 'json', '--listen', 'off', '--state-dir', STATE_DIR],
       // Else it would be the container's.
       ...['--host-name', hostname()],
     );
@@ -79,12 +59,6 @@ export class AgentContainer {
     const file = path.join(this.#docker.volume(this.#volume), 'processes.jsonl');
     return existsSync(file) ? readFileSync(file, 'utf8') : '';
   }
-}
-
-/** With the loader. */
-function librariesOf(program: string): string[] {
-  const lines = execFileSync('ldd', [program], { encoding: 'utf8' }).split('\n');
-  return lines.flatMap((line) => /(\/\S+) \(0x/.exec(line)?.[1] ?? []);
 }
 
 /** For a shell. */

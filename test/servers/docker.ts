@@ -19,6 +19,7 @@ import { type RunningServer, startServer } from './process.ts';
 const run = promisify(execFile);
 
 const COMMAND_MS = 60_000;
+const BUILD_MS = 600_000;
 const READY_MS = 30_000;
 const GONE_MS = 10_000;
 const OUTPUT_LIMIT = 16 << 20;
@@ -55,6 +56,8 @@ export class Docker {
       LD_LIBRARY_PATH: libraryPath(root),
       DOCKER_HOST: `unix://${this.#at('docker.sock')}`,
       DOCKER_CONFIG: this.#at('client'),
+      // BuildKit is a plugin that Debian 12 has not.
+      DOCKER_BUILDKIT: '0',
     };
   }
 
@@ -77,10 +80,17 @@ export class Docker {
    * @returns what it printed, without the last newline
    * @throws with what it printed on stderr
    */
-  async command(...args: readonly string[]): Promise<string> {
-    const options = { env: this.#environment, timeout: COMMAND_MS, maxBuffer: OUTPUT_LIMIT };
-    const { stdout } = await run('docker', args, options);
-    return stdout.trimEnd();
+  command(...args: readonly string[]): Promise<string> {
+    return this.#run(args, COMMAND_MS);
+  }
+
+  /**
+   * `docker build` by the builder that Docker brings along, its steps in the machine's network.
+   *
+   * @throws with what the failed step printed
+   */
+  async build(name: string, folder: string, ...options: readonly string[]): Promise<void> {
+    await this.#run(['build', '--quiet', '--network=host', '--tag', name, ...options, folder], BUILD_MS);
   }
 
   /** `docker inspect`, as far as a test asks for it. */
@@ -128,6 +138,15 @@ export class Docker {
     await this.#containerd?.stop();
     for (const mount of cgroupMounts()) removeCgroup(path.join(mount, this.#ownCgroup));
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  async #run(args: readonly string[], timeout: number): Promise<string> {
+    const { stdout } = await run('docker', args, {
+      env: this.#environment,
+      timeout,
+      maxBuffer: OUTPUT_LIMIT,
+    });
+    return stdout.trimEnd();
   }
 
   async #startContainerd(): Promise<void> {

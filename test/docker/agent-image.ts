@@ -1,0 +1,97 @@
+/** The image that the Dockerfile makes, for every test that runs the agent in a container or a pod. */
+import { createHash } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+} from 'node:fs';
+import { homedir } from 'node:os';
+import path from 'node:path';
+import packageJson from '../../package.json' with { type: 'json' };
+import { Docker, dockerPackages } from '../servers/docker.ts';
+import { BUILD_BASE, importBuildBase } from './build-base.ts';
+
+const ROOT = path.join(import.meta.dirname, '../..');
+const CACHE = path.join(
+  process.env.OOM_WITNESS_TEST_CACHE ?? path.join(homedir(), '.cache', 'oom-witness-test'),
+  'agent-image',
+);
+/** Of 120 MB each: another checkout's tests may still need theirs. */
+const KEPT = 5;
+
+/** Its name in Docker; containerd puts `docker.io/library/` before it. */
+export const AGENT_IMAGE = `oom-witness:${packageJson.version}`;
+
+/**
+ * Builds it from the checkout, unless the same has been built before.
+ *
+ * @returns a file as `docker save` writes it, for `docker load` and `ctr images import`
+ * @throws with the reason, where Docker cannot run
+ */
+export async function buildAgentImage(): Promise<string> {
+  const archive = path.join(CACHE, `${contentHash()}.tar`);
+  if (existsSync(archive)) {
+    const now = new Date();
+    utimesSync(archive, now, now);
+    return archive;
+  }
+  const packages = await dockerPackages();
+  if ('missing' in packages) throw new Error(packages.missing);
+  mkdirSync(CACHE, { recursive: true });
+  // Complete under its name, whoever else builds the same just now.
+  const part = `${archive}.${process.pid}`;
+  try {
+    await using docker = await Docker.start(packages.root);
+    await buildIn(docker);
+    await docker.command('save', '--output', part, AGENT_IMAGE);
+    renameSync(part, archive);
+  } finally {
+    rmSync(part, { force: true });
+  }
+  removeOldest();
+  return archive;
+}
+
+export async function loadAgentImage(docker: Docker): Promise<void> {
+  await docker.command('load', '--input', await buildAgentImage());
+}
+
+async function buildIn(docker: Docker): Promise<void> {
+  const dockerfile = readFileSync(path.join(ROOT, 'Dockerfile'), 'utf8');
+  const base = /^ARG BASE=(\S+)$/m.exec(dockerfile)?.[1];
+  if (base === undefined) throw new Error('the Dockerfile names no base');
+  await importBuildBase(docker, base);
+  await docker.build(AGENT_IMAGE, ROOT);
+}
+
+/** Of all that the builder is sent, and of what it builds on. */
+function contentHash(): string {
+  const sent = readFileSync(path.join(ROOT, '.dockerignore'), 'utf8').matchAll(/^!(\S+)$/gm);
+  const parts = ['Dockerfile', '.dockerignore', ...Array.from(sent, ([, name]) => name as string)];
+  const hash = createHash('sha256').update(BUILD_BASE);
+  for (const file of parts.flatMap(filesOf).sort())
+    hash.update(`\0${file}\0`).update(readFileSync(path.join(ROOT, file)));
+  return hash.digest('hex').slice(0, 16);
+}
+
+function filesOf(part: string): string[] {
+  const at = path.join(ROOT, part);
+  if (!statSync(at).isDirectory()) return [part];
+  const entries = readdirSync(at, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => path.relative(ROOT, path.join(parentPath, name)));
+}
+
+function removeOldest(): void {
+  const archives = readdirSync(CACHE)
+    .filter((name) => name.endsWith('.tar'))
+    .map((name) => path.join(CACHE, name))
+    .sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
+  for (const archive of archives.slice(KEPT)) rmSync(archive, { force: true });
+}
