@@ -92,7 +92,8 @@ export class Metrics {
       buckets: [0.005, 0.02, 0.1, 0.5, 2, 10],
       registers: [this.#registry],
     });
-    this.#gauge('build_info', 'Always 1', ['version', 'node']).set({ version, node }, 1);
+    // Not `node`: in a cluster's Prometheus that is the machine.
+    this.#gauge('build_info', 'Always 1', ['version', 'nodejs']).set({ version, nodejs: node }, 1);
     for (const scope of SCOPES) this.kills.inc({ scope }, 0);
     for (const reader of READERS) this.readerUp.set({ reader }, 0);
     for (const source of ['exec', 'scan', 'inherited', 'live', 'kernel-comm', 'none'])

@@ -42,7 +42,7 @@ test('every series is there with 0 before anything has happened, so that increas
     'oom_witness_dead_letters_total{sink="kafka"}',
   ])
     assert.equal(all.get(series), 0, series);
-  assert.equal(all.get('oom_witness_build_info{version="1.2.3",node="26.10.0"}'), 1);
+  assert.equal(all.get('oom_witness_build_info{version="1.2.3",nodejs="26.10.0"}'), 1);
 });
 
 test("the capture thread's counters and the queues are read at the scrape", async () => {
@@ -75,7 +75,7 @@ test('no label holds a pid, a name or a command line', async () => {
   assert.deepEqual([...labels].sort(), [
     'event',
     'le',
-    'node',
+    'nodejs',
     'outcome',
     'reader',
     'scope',

@@ -12,6 +12,7 @@ import { closedPort } from '../servers/syslog-receiver.ts';
 import { until } from '../sinks/contract.ts';
 import { Receiver } from '../sinks/receiver.ts';
 import { ALERT_TESTS, ruleGroups } from './alert-rules.ts';
+import { asked, dashboard } from './dashboard.ts';
 import { manifests } from './manifest-files.ts';
 
 const packages = await prometheusPackages();
@@ -131,6 +132,10 @@ describe('a real Prometheus', { skip: missing ?? whyNoKills() }, () => {
     assert.match(kill.annotations.summary ?? '', /killed for lack of memory on node-a$/);
     await agent.until(() => agent.of([victim!.pid]).length === 1, 'telling it itself');
     assert.deepEqual(alerts(receiver, 'OomWitnessAgentBlind'), []);
+    for (const { targets = [] } of dashboard().panels)
+      for (const { expr } of targets) await prometheus.api(`query?query=${encodeURIComponent(asked(expr))}`);
+    const nodes = await prometheus.api('label/node/values?match[]=oom_witness_build_info');
+    assert.deepEqual(nodes, ['node-a'], "the dashboard's list of nodes");
 
     await agent.kill9();
     const blind = await alerted(receiver, 'OomWitnessAgentBlind', prometheus);

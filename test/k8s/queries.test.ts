@@ -1,33 +1,16 @@
 /** Alerts and dashboard against the metrics that the agent really has. That the alerts fire is alerts.integration.ts. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import path from 'node:path';
 import { describe, it } from 'node:test';
 import { Metrics } from '../../src/metrics.ts';
 import { alertTests, ruleGroups } from './alert-rules.ts';
-import { MANIFESTS } from './manifest-files.ts';
+import { dashboard } from './dashboard.ts';
 
 /** What Prometheus and the PodMonitor's relabeling add to each series. */
 const TARGET_LABELS = ['job', 'instance', 'namespace', 'pod', 'container', 'node', 'component'];
 
-interface Panel {
-  readonly title: string;
-  readonly description?: string;
-  readonly type: string;
-  readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number };
-  readonly targets?: readonly { readonly expr: string }[];
-}
-
-interface Dashboard {
-  readonly panels: readonly Panel[];
-  readonly templating: { readonly list: readonly { readonly name: string; readonly definition?: string }[] };
-}
-
 const rules = ruleGroups().groups.flatMap(({ rules }) => rules);
-const dashboard: Dashboard = JSON.parse(
-  readFileSync(path.join(MANIFESTS, 'components/grafana/dashboard.json'), 'utf8'),
-);
-const panels = dashboard.panels.filter(({ type }) => type !== 'row');
+const { panels: everyPanel, templating } = dashboard();
+const panels = everyPanel.filter(({ type }) => type !== 'row');
 
 /** metric name -> its labels, as a scrape shows them. */
 async function exported(): Promise<Map<string, Set<string>>> {
@@ -67,6 +50,18 @@ async function assertAnswerable(query: string): Promise<void> {
   for (const label of kept) assert.ok(known.has(label), `${query}: by (${label})`);
 }
 
+describe('metrics', () => {
+  it('have no label of the target, except where it is the victim that they mean', async () => {
+    for (const [metric, labels] of await exported())
+      if (!/^oom_witness_(kills|last_kill)_/.test(metric))
+        assert.deepEqual(
+          TARGET_LABELS.filter((label) => labels.has(label)),
+          [],
+          metric,
+        );
+  });
+});
+
 describe('alerts', () => {
   for (const { alert, expr, labels, annotations } of rules)
     it(`${alert} asks for what the agent exports, and says what to do`, async () => {
@@ -96,16 +91,16 @@ describe('the dashboard', () => {
 
   it('its variables come from metrics that exist, and are used', async () => {
     const series = await exported();
-    for (const { name, definition } of dashboard.templating.list) {
+    for (const { name, definition } of templating.list) {
       const metric = /^label_values\((\w+), \w+\)$/.exec(definition ?? '')?.[1];
       if (definition !== undefined) assert.ok(series.has(metric ?? ''), definition);
-      assert.match(JSON.stringify(dashboard.panels), new RegExp(`\\$\\{?${name}\\b`));
+      assert.match(JSON.stringify(everyPanel), new RegExp(`\\$\\{?${name}\\b`));
     }
   });
 
   it('no panel lies on another one or beside the grid', () => {
     const taken = new Map<string, string>();
-    for (const { title, gridPos } of dashboard.panels) {
+    for (const { title, gridPos } of everyPanel) {
       const { x, y, w, h } = gridPos;
       assert.ok(x + w <= 24, title);
       for (let column = x; column < x + w; column++)
