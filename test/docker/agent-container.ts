@@ -7,11 +7,9 @@ import type { Docker } from '../servers/docker.ts';
 import { AGENT_IMAGE } from './agent-image.ts';
 
 const STATE_DIR = '/var/lib/oom-witness';
+const PRIVILEGED = ['--privileged', '--network=none'];
 
-/**
- * One container of the agent's image, privileged, with the host's processes and without its network; nothing but its
- * state's volume can be written.
- */
+/** One container of the agent's image, with the host's processes; nothing but its state's volume can be written. */
 export class AgentContainer {
   readonly #t: TestContext;
   readonly #docker: Docker;
@@ -25,15 +23,20 @@ export class AgentContainer {
     this.#volume = volume;
   }
 
-  /** Not started yet. */
+  /**
+   * Not started yet.
+   *
+   * @param privileges flags of `docker create`; default: all of them, but without the host's network
+   */
   static async create(
     t: TestContext,
     docker: Docker,
     cgroupNamespace: 'host' | 'private',
+    privileges: readonly string[] = PRIVILEGED,
   ): Promise<AgentContainer> {
     const volume = await docker.command('volume', 'create');
     const id = await docker.command(
-      ...['create', '--privileged', '--pid=host', '--network=none', '--read-only'],
+      ...['create', ...privileges, '--pid=host', '--read-only'],
       ...['--cgroupns', cgroupNamespace, '--volume', `${volume}:${STATE_DIR}`],
       ...[AGENT_IMAGE, '--stdout', 'json', '--listen', 'off', '--state-dir', STATE_DIR],
       // Else it would be the container's.
@@ -44,10 +47,16 @@ export class AgentContainer {
   }
 
   /** Resolves when it is armed. What the container prints, `docker start --attach` prints; signals go the other way. */
-  start(): Promise<AgentProcess> {
+  async start(): Promise<AgentProcess> {
+    const agent = this.launch();
+    await agent.until(() => agent.armed, 'armed');
+    return agent;
+  }
+
+  launch(): AgentProcess {
     const attached = this.#docker.commandLine('start', '--attach', this.#id);
     // The arguments that follow start the checkout's agent; the shell drops them.
-    return AgentProcess.start(this.#t, { wrapper: ['sh', '-c', `exec ${attached.map(quoted).join(' ')}`] });
+    return AgentProcess.launch(this.#t, { wrapper: ['sh', '-c', `exec ${attached.map(quoted).join(' ')}`] });
   }
 
   async kill9(): Promise<void> {
