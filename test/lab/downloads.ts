@@ -5,10 +5,10 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { unpackPackages } from '../servers/apt.ts';
+import { cacheFolder } from '../servers/cache.ts';
 
 /** Debian release -> the kernel that its cloud image boots. */
 export const KERNELS = { '5.10': 'bullseye', '6.1': 'bookworm', '6.12': 'trixie', '7.2': 'sid' } as const;
@@ -86,8 +86,4 @@ export async function unpackKernel(kernel: KernelName): Promise<string> {
     await promisify(execFile)('sh', ['-c', UNPACK_KERNEL, 'sh', folder, KERNELS[kernel]]);
   }
   return join(folder, 'vmlinuz');
-}
-
-export function cacheFolder(): string {
-  return process.env.OOM_WITNESS_TEST_CACHE ?? join(homedir(), '.cache', 'oom-witness-test');
 }

@@ -7,8 +7,8 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, renameSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
+import { cacheFolder } from '../servers/cache.ts';
 import { CpioWriter } from './cpio.ts';
-import { cacheFolder } from './downloads.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 

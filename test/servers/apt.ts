@@ -3,9 +3,9 @@ import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { cacheFolder } from './cache.ts';
 
 const LIMIT_SECONDS = 300;
 
@@ -25,7 +25,7 @@ export type UnpackedPackages = { readonly root: string } | { readonly missing: s
 
 /** @param packages every package that the machine may lack, libraries too: dependencies are not followed */
 export async function unpackPackages(name: string, packages: readonly string[]): Promise<UnpackedPackages> {
-  const cache = process.env.OOM_WITNESS_TEST_CACHE ?? join(homedir(), '.cache', 'oom-witness-test');
+  const cache = cacheFolder();
   const hash = createHash('sha256').update(packages.join('\n')).digest('hex');
   const root = join(cache, 'apt', `${name}-${hash.slice(0, 12)}`);
   if (existsSync(root)) return { root };

@@ -6,7 +6,7 @@
  * /run is a private one. Processes, the kernel log and the network namespace are the machine's, as on a real host.
  */
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmdirSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -14,6 +14,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { whyNoKills } from '../kills/kills.ts';
 import { libraryPath, unpackPackages } from './apt.ts';
+import { cgroupMounts, mayRaiseResources, processesBelow, removeCgroup } from './cgroups.ts';
 import { type RunningServer, startServer } from './process.ts';
 
 const run = promisify(execFile);
@@ -25,8 +26,6 @@ const GONE_MS = 10_000;
 const OUTPUT_LIMIT = 16 << 20;
 
 const SANDBOX_RUNC = path.join(import.meta.dirname, 'docker', 'runc-in-a-sandbox.sh');
-/** In capability sets (linux/capability.h). */
-const CAP_SYS_RESOURCE = 1n << 24n;
 
 let started = 0;
 
@@ -245,12 +244,6 @@ export interface ContainerState {
   readonly Pid: number;
 }
 
-function mayRaiseResources(): boolean {
-  const status = readFileSync('/proc/self/status', 'utf8');
-  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0';
-  return (BigInt(`0x${effective}`) & CAP_SYS_RESOURCE) !== 0n;
-}
-
 function pids(): number[] {
   return readdirSync('/proc')
     .map(Number)
@@ -262,36 +255,5 @@ function mountNamespace(pid: number | undefined): string | undefined {
     return readlinkSync(`/proc/${pid}/ns/mnt`);
   } catch {
     return undefined;
-  }
-}
-
-function cgroupMounts(): string[] {
-  return readFileSync('/proc/self/mountinfo', 'utf8')
-    .split('\n')
-    .filter((line) => / - cgroup2? /.test(line))
-    .map((line) => line.split(' ')[4] as string);
-}
-
-function processesBelow(cgroup: string): number[] {
-  return foldersOf(cgroup).flatMap((folder) => {
-    try {
-      return readFileSync(path.join(folder, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean).map(Number);
-    } catch {
-      return [];
-    }
-  });
-}
-
-function removeCgroup(cgroup: string): void {
-  for (const folder of foldersOf(cgroup).reverse()) rmdirSync(folder);
-}
-
-/** Itself first, then what lies below it; nothing when it is not there. */
-function foldersOf(cgroup: string): string[] {
-  try {
-    const below = readdirSync(cgroup, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-    return [cgroup, ...below.flatMap(({ name }) => foldersOf(path.join(cgroup, name)))];
-  } catch {
-    return [];
   }
 }

@@ -3,9 +3,9 @@ import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { cacheFolder } from './cache.ts';
 
 const LIMIT_SECONDS = 600;
 
@@ -26,7 +26,7 @@ mv "$1.part" "$1" && rm -f "$1.log"`;
  * @throws when Maven is missing or cannot resolve it, with the end of what it said
  */
 export async function mavenClasspath(pomPath: string, name: string): Promise<string> {
-  const cache = process.env.OOM_WITNESS_TEST_CACHE ?? join(homedir(), '.cache', 'oom-witness-test');
+  const cache = cacheFolder();
   const hash = createHash('sha256')
     .update(await readFile(pomPath))
     .digest('hex');

@@ -1,0 +1,126 @@
+/** What a test of `*.cluster.ts` is given: the cluster that runs, and a namespace of its own. */
+import type { TestContext } from 'node:test';
+import { Cluster } from './cluster.ts';
+
+const PATIENCE_SECONDS = 60;
+
+/** The one that test/kubernetes/run.ts has started. */
+export function runningCluster(): Cluster {
+  const folder = process.env.OOM_WITNESS_CLUSTER;
+  if (!folder) throw new Error('no cluster runs: start the tests with `npm run test:kubernetes -- NAME`');
+  return Cluster.attach(folder);
+}
+
+/** Why a test that needs node-b does not run, or false. */
+export const withoutNodeB: string | false =
+  process.env.OOM_WITNESS_CLUSTER_VM === '1' ? false : 'needs node-b: npm run test:kubernetes -- --vm';
+
+/** The fields of a Pod that tests look at. */
+export interface PodObject {
+  readonly metadata: { readonly name: string; readonly uid: string };
+  readonly spec: { readonly nodeName: string };
+  readonly status: {
+    readonly phase: string;
+    readonly qosClass: string;
+    readonly containerStatuses?: readonly ContainerStatus[];
+    readonly initContainerStatuses?: readonly ContainerStatus[];
+  };
+}
+
+export interface ContainerStatus {
+  readonly name: string;
+  readonly containerID: string;
+  readonly restartCount: number;
+  readonly state: ContainerState;
+  readonly lastState: ContainerState;
+}
+
+interface ContainerState {
+  readonly running?: object;
+  readonly terminated?: { readonly reason: string; readonly exitCode: number };
+}
+
+export interface EventObject {
+  readonly type: string;
+  readonly reason: string;
+  readonly message: string;
+  readonly count?: number;
+  readonly involvedObject: { readonly kind: string; readonly name: string; readonly uid: string };
+}
+
+export class TestNamespace {
+  readonly name: string;
+  readonly cluster: Cluster;
+
+  private constructor(cluster: Cluster, name: string) {
+    this.cluster = cluster;
+    this.name = name;
+  }
+
+  /** Deleted, with all that is in it, when the test has ended; another test need not wait for that. */
+  static async create(t: TestContext, cluster: Cluster, labels: object = {}): Promise<TestNamespace> {
+    const name = `test-${crypto.randomUUID().slice(0, 8)}`;
+    await cluster.apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } });
+    t.after(() => cluster.kubectl(['delete', 'namespace', name, '--wait=false']));
+    // Without it no pod may be made.
+    await cluster.kubectl([
+      'wait',
+      '--for=create',
+      'serviceaccount/default',
+      `--namespace=${name}`,
+      '--timeout=60s',
+    ]);
+    return new TestNamespace(cluster, name);
+  }
+
+  kubectl(...args: readonly string[]): Promise<string> {
+    return this.cluster.kubectl([`--namespace=${this.name}`, ...args]);
+  }
+
+  async apply(...objects: readonly object[]): Promise<void> {
+    const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects });
+    await this.cluster.kubectl([`--namespace=${this.name}`, 'apply', '-f', '-'], { input });
+  }
+
+  async get<T>(...args: readonly string[]): Promise<T> {
+    return JSON.parse(await this.kubectl('get', ...args, '--output=json'));
+  }
+
+  pod(name: string): Promise<PodObject> {
+    return this.get('pod', name);
+  }
+
+  /** Of this object, the oldest first. */
+  async events(kind: string, name: string): Promise<readonly EventObject[]> {
+    const selector = `--field-selector=involvedObject.kind=${kind},involvedObject.name=${name}`;
+    const list = await this.get<{ items: EventObject[] }>(
+      'events',
+      selector,
+      '--sort-by=.metadata.creationTimestamp',
+    );
+    return list.items;
+  }
+
+  /**
+   * Waits, by a watch, until a field of an object has a value.
+   *
+   * @param resource `pod/NAME`
+   * @param field a JSONPath without braces: `.status.phase`
+   * @throws with the object when it has not in time
+   */
+  async until(resource: string, field: string, value: string, seconds = PATIENCE_SECONDS): Promise<void> {
+    const wait = ['wait', resource, `--for=jsonpath={${field}}=${value}`, `--timeout=${seconds}s`];
+    try {
+      await this.cluster.kubectl([`--namespace=${this.name}`, ...wait], { timeoutMs: (seconds + 10) * 1000 });
+    } catch (error) {
+      const now = await this.kubectl('get', resource, '--output=yaml').catch(String);
+      throw new Error(`${resource}: ${field} is not ${value}\n${now}`, { cause: error });
+    }
+  }
+
+  /** Until the container of this index has been ended by an OOM kill, as kubelet tells it. */
+  untilOomKilled(pod: string, container = 0, seconds = PATIENCE_SECONDS): Promise<void> {
+    const field = `.status.containerStatuses[${container}].state.terminated.reason`;
+    return this.until(`pod/${pod}`, field, 'OOMKilled', seconds);
+  }
+}

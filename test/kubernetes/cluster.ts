@@ -1,0 +1,306 @@
+/** A real Kubernetes on this machine: see README.md. */
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { cgroupMounts, processesBelow, removeCgroup } from '../servers/cgroups.ts';
+import { API_URL, NODE_A } from './addresses.ts';
+import { CertificateAuthority } from './certificates.ts';
+import * as controlPlane from './control-plane.ts';
+import { Daemons, kill } from './daemons.ts';
+import { Namespace } from './namespace.ts';
+import { makeCgroupRoot, nodeCommands, staticPodFolder } from './node-a.ts';
+import { type Parts, prepareParts, writeImages } from './parts.ts';
+
+/** In the order in which they are started. */
+const CONTROL_PLANE = ['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-scheduler'] as const;
+export type Component = (typeof CONTROL_PLANE)[number] | 'containerd' | 'kubelet';
+
+const PREFIX = 'oom-witness-kubernetes-';
+const READY_MS = 120_000;
+const COMMAND_MS = 120_000;
+const GONE_MS = 20_000;
+const LOOK_EVERY_MS = 50;
+
+interface Owner {
+  readonly pid: number;
+  /** Of /proc/PID/stat, clock ticks after boot: a number is used again. */
+  readonly startTime: string;
+}
+
+export interface CommandOptions {
+  readonly input?: string;
+  readonly timeoutMs?: number;
+}
+
+export class Cluster {
+  /** All that it keeps. */
+  readonly folder: string;
+  /** An administrator's. */
+  readonly kubeconfig: string;
+  readonly apiUrl = API_URL;
+  /** Below it each of node-a's pods has its cgroups, as the kernel prints them. */
+  readonly cgroupRoot: string;
+  readonly daemons: Daemons;
+  readonly namespace: Namespace;
+  readonly authority: CertificateAuthority;
+  readonly #parts: Parts;
+  /** What it took to start, ms: step -> since the start. */
+  readonly timings: Record<string, number> = {};
+
+  private constructor(folder: string, parts: Parts) {
+    this.folder = folder;
+    this.kubeconfig = this.at('admin.kubeconfig');
+    this.cgroupRoot = `/${path.basename(folder)}`;
+    this.daemons = new Daemons(folder);
+    this.namespace = new Namespace(this.daemons);
+    this.authority = new CertificateAuthority(this.at('certificates'));
+    this.#parts = parts;
+  }
+
+  /**
+   * @param parts `control-plane`: etcd, API server, controllers and scheduler; `all`: with the node `node-a`
+   * @throws with the reason and the log of what did not start; then nothing of it runs any more
+   */
+  static async start(
+    parts: 'all' | 'control-plane',
+    say: (line: string) => void = () => {},
+  ): Promise<Cluster> {
+    await removeAbandoned(say);
+    const cluster = new Cluster(mkdtempSync(path.join(tmpdir(), PREFIX)), await prepareParts(say));
+    writeFileSync(cluster.at('owner'), JSON.stringify({ ...thisProcess(), parts: cluster.#parts }));
+    try {
+      await cluster.#start(parts);
+      return cluster;
+    } catch (error) {
+      await cluster.stop();
+      throw error;
+    }
+  }
+
+  /** One that another process has started, by its folder. */
+  static attach(folder: string): Cluster {
+    return new Cluster(folder, JSON.parse(readFileSync(path.join(folder, 'owner'), 'utf8')).parts);
+  }
+
+  /** From now on it is nobody's: it runs until somebody stops it. */
+  disown(): void {
+    writeFileSync(this.at('owner'), JSON.stringify({ parts: this.#parts }));
+  }
+
+  async #start(parts: 'all' | 'control-plane'): Promise<void> {
+    const began = performance.now();
+    const done = (step: string) => {
+      this.timings[step] = Math.round(performance.now() - began);
+    };
+    CertificateAuthority.create(this.at('certificates'));
+    for (const [name, subject] of [
+      ['admin', '/O=system:masters/CN=admin'],
+      ['kube-controller-manager', '/CN=system:kube-controller-manager'],
+      ['kube-scheduler', '/CN=system:kube-scheduler'],
+    ] as const)
+      writeFileSync(this.at(`${name}.kubeconfig`), this.authority.kubeconfig(name, API_URL, subject));
+    Namespace.start(this.daemons, this.folder);
+    await this.#until('namespace', async () => this.namespace.isReady);
+    for (const name of CONTROL_PLANE.slice(0, 2)) this.startComponent(name);
+    if (parts === 'all') await this.#startContainerd();
+    await this.#until('kube-apiserver', () => this.#succeeds(['get', '--raw', '/readyz']));
+    done('API server');
+    for (const name of CONTROL_PLANE.slice(2)) this.startComponent(name);
+    if (parts === 'all') {
+      makeCgroupRoot(this.cgroupRoot);
+      this.startComponent('kubelet');
+      await this.waitForNode(NODE_A.name);
+      done('node-a Ready');
+    }
+    // Without it no pod may be made.
+    await this.#until('kube-controller-manager', () =>
+      this.#succeeds(['get', 'serviceaccount/default', 'configmap/kube-root-ca.crt']),
+    );
+    done('pods can be made');
+  }
+
+  async #startContainerd(): Promise<void> {
+    this.startComponent('containerd');
+    await this.#until('containerd', () =>
+      this.ctr(['version']).then(
+        () => true,
+        () => false,
+      ),
+    );
+    for (const archive of writeImages(this.#parts, this.at('images'))) await this.importImage(archive);
+  }
+
+  /** Does nothing when it runs. */
+  startComponent(name: Component): void {
+    if (this.daemons.pid(name) !== undefined) return;
+    const data = this.at(`data/${name}`);
+    const kubeconfig = this.at(`${name}.kubeconfig`);
+    const commands: Record<Component, () => readonly string[]> = {
+      etcd: () => controlPlane.etcd(data),
+      'kube-apiserver': () => controlPlane.apiServer(this.authority, data),
+      'kube-controller-manager': () => controlPlane.controllerManager(this.authority, kubeconfig, data),
+      'kube-scheduler': () => controlPlane.scheduler(kubeconfig, data),
+      containerd: () => this.#node.containerd,
+      kubelet: () => this.#node.kubelet,
+    };
+    const command = name === 'containerd' ? commands[name]() : [this.#parts.kube1, ...commands[name]()];
+    this.daemons.start(name, this.namespace.command(command, 'network and mounts'), { env: this.#node.env });
+  }
+
+  get #node() {
+    return nodeCommands(this.#parts, this.authority, this.folder, this.cgroupRoot);
+  }
+
+  async waitForNode(name: string, timeoutMs = READY_MS): Promise<void> {
+    const timeout = `--timeout=${timeoutMs}ms`;
+    await this.kubectl(['wait', '--for=create', `node/${name}`, timeout], { timeoutMs: timeoutMs + 5000 });
+    await this.kubectl(['wait', '--for=condition=Ready', `node/${name}`, timeout], {
+      timeoutMs: timeoutMs + 5000,
+    });
+  }
+
+  /**
+   * `kubectl ARGS...` as administrator.
+   *
+   * @returns what it printed
+   * @throws with what it printed on stderr
+   */
+  kubectl(args: readonly string[], options: CommandOptions = {}): Promise<string> {
+    return run(this.kubectlCommand(args), options);
+  }
+
+  /** `kubectl ARGS...` for somebody else to run. */
+  kubectlCommand(args: readonly string[]): readonly string[] {
+    const own = [`--kubeconfig=${this.kubeconfig}`, `--cache-dir=${this.at('kubectl-cache')}`];
+    return this.namespace.command([this.#parts.kube1, 'kubectl', ...own, ...args], 'network');
+  }
+
+  /** Makes or changes objects. */
+  async apply(...objects: readonly object[]): Promise<void> {
+    const list = { apiVersion: 'v1', kind: 'List', items: objects };
+    await this.kubectl(['apply', '-f', '-'], { input: JSON.stringify(list) });
+  }
+
+  /** `kubectl get ARGS... -o json`. */
+  async get<T>(...args: readonly string[]): Promise<T> {
+    return JSON.parse(await this.kubectl(['get', ...args, '--output=json']));
+  }
+
+  /** containerd's own client, on node-a. */
+  ctr(args: readonly string[]): Promise<string> {
+    const { PATH = '', LD_LIBRARY_PATH = '' } = this.#node.env;
+    const env = ['env', `PATH=${PATH}`, `LD_LIBRARY_PATH=${LD_LIBRARY_PATH}`];
+    return run(this.namespace.command([...env, 'ctr', '--namespace=k8s.io', ...args], 'network and mounts'));
+  }
+
+  /** @param archive as `docker save` writes it; pods use it with `imagePullPolicy: Never` */
+  async importImage(archive: string): Promise<void> {
+    await this.ctr(['images', 'import', archive]);
+  }
+
+  /** kubelet runs the pods that are described in this folder of node-a's. */
+  get staticPods(): string {
+    return staticPodFolder(this.folder);
+  }
+
+  at(name: string): string {
+    return path.join(this.folder, name);
+  }
+
+  /** Ends all that it has started, and removes its cgroups and its folder. */
+  async stop(): Promise<void> {
+    for (const name of ['node-b', 'kubelet']) await this.daemons.stop(name);
+    const deadline = performance.now() + GONE_MS;
+    const containers = () =>
+      cgroupMounts().flatMap((mount) => processesBelow(path.join(mount, this.cgroupRoot)));
+    await endAll(containers, deadline);
+    // SIGKILL: there is nothing that they must put in order.
+    for (const name of ['containerd', ...CONTROL_PLANE.toReversed()])
+      await this.daemons.stop(name, 'SIGKILL');
+    await this.namespace.stop();
+    // containerd's shims outlive it.
+    await endAll(() => this.daemons.all(), deadline);
+    for (const mount of cgroupMounts()) removeCgroup(path.join(mount, this.cgroupRoot));
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  async #until(component: string, check: () => Promise<boolean>): Promise<void> {
+    const deadline = performance.now() + READY_MS;
+    while (!(await check())) {
+      const gone =
+        this.daemons.pid(component) === undefined && performance.now() > deadline - READY_MS + 1000;
+      if (gone || performance.now() > deadline)
+        throw new Error(
+          `${component} ${gone ? 'has ended' : 'is not ready in time'}:\n${this.daemons.lastWords(component)}`,
+        );
+      await sleep(LOOK_EVERY_MS);
+    }
+  }
+
+  #succeeds(args: readonly string[]): Promise<boolean> {
+    return this.kubectl(args).then(
+      () => true,
+      () => false,
+    );
+  }
+}
+
+async function endAll(find: () => number[], deadline: number): Promise<void> {
+  for (let found = find(); found.length > 0 && performance.now() < deadline; found = find()) {
+    for (const pid of found) kill(pid, 'SIGKILL');
+    await sleep(LOOK_EVERY_MS);
+  }
+}
+
+/** What runs that ended without stopping their cluster have left: it is stopped now. */
+async function removeAbandoned(say: (line: string) => void): Promise<void> {
+  for (const name of readdirSync(tmpdir()).filter((each) => each.startsWith(PREFIX))) {
+    const folder = path.join(tmpdir(), name);
+    const file = path.join(folder, 'owner');
+    if (!existsSync(file)) continue;
+    const owner: Partial<Owner> = JSON.parse(readFileSync(file, 'utf8'));
+    if (owner.pid === undefined || startTime(owner.pid) === owner.startTime) continue;
+    say(`removing what an earlier run has left in ${folder}`);
+    await Cluster.attach(folder).stop();
+  }
+}
+
+function thisProcess(): Owner {
+  return { pid: process.pid, startTime: startTime(process.pid) ?? '' };
+}
+
+function startTime(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    // proc(5): field 22; the name, field 2, may hold anything.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  } catch {
+    return undefined;
+  }
+}
+
+async function run(
+  [command = '', ...args]: readonly string[],
+  { input = '', timeoutMs = COMMAND_MS }: CommandOptions = {},
+): Promise<string> {
+  const child = spawn(command, args, { stdio: 'pipe', timeout: timeoutMs });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    stdout += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text) => {
+    stderr += text;
+  });
+  // It may end without having read it.
+  child.stdin.on('error', () => {});
+  child.stdin.end(input);
+  const [code, signal] = await new Promise<[number | null, string | null]>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (...end) => resolve(end));
+  });
+  if (code !== 0) throw new Error(`${[command, ...args].join(' ')}: ${signal ?? code}\n${stderr || stdout}`);
+  return stdout;
+}

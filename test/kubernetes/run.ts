@@ -1,0 +1,84 @@
+/**
+ * Starts a real Kubernetes, runs the tests of `*.cluster.ts` against it, and stops it.
+ *
+ *   npm run test:kubernetes -- [--vm] [--keep] [--cluster FOLDER] [NAME...]
+ *
+ * NAME: only files with that in their path. --vm: with node-b, a virtual machine with cgroup v2 and systemd. --keep: it
+ * goes on when the tests have ended; --cluster FOLDER runs tests against such a one, --stop FOLDER stops it.
+ */
+import { spawn } from 'node:child_process';
+import { globSync } from 'node:fs';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { whyNoKills } from '../kills/kills.ts';
+import { Cluster } from './cluster.ts';
+
+const ROOT = path.join(import.meta.dirname, '../..');
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    vm: { type: 'boolean', default: false },
+    keep: { type: 'boolean', default: false },
+    cluster: { type: 'string' },
+    stop: { type: 'string' },
+  },
+});
+
+const say = (line: string) =>
+  console.log(`[kubernetes ${performance.now().toFixed(0).padStart(6)} ms] ${line}`);
+
+if (values.stop !== undefined) await Cluster.attach(values.stop).stop();
+else process.exitCode = await main();
+
+async function main(): Promise<number> {
+  const missing = whyNoKills();
+  if (missing !== undefined) {
+    say(`not run: ${missing}`);
+    return 1;
+  }
+  const files = globSync('test/kubernetes/**/*.cluster.ts', { cwd: ROOT })
+    .filter((file) => positionals.every((name) => file.includes(name)))
+    .sort();
+  const cluster = values.cluster === undefined ? await start() : Cluster.attach(values.cluster);
+  try {
+    return await runTests(cluster, files);
+  } finally {
+    if (values.keep) {
+      cluster.disown();
+      say(`goes on: --cluster ${cluster.folder}, --stop ${cluster.folder}`);
+    } else if (values.cluster === undefined) {
+      await cluster.stop();
+      say('stopped');
+    }
+  }
+}
+
+async function start(): Promise<Cluster> {
+  const cluster = await Cluster.start('all', say);
+  say(`started: ${JSON.stringify(cluster.timings)}`);
+  return cluster;
+}
+
+/** In the cluster's network namespace, so that a test can talk to the API server as any client on a node does. */
+async function runTests(cluster: Cluster, files: readonly string[]): Promise<number> {
+  const [command = '', ...args] = cluster.namespace.command(
+    [
+      ...[process.execPath, '--disable-warning=ExperimentalWarning', '--test', '--test-concurrency=1'],
+      ...files,
+    ],
+    'network',
+  );
+  const tests = spawn(command, args, {
+    cwd: ROOT,
+    stdio: 'inherit',
+    env: {
+      ...process.env,
+      OOM_WITNESS_CLUSTER: cluster.folder,
+      OOM_WITNESS_CLUSTER_VM: values.vm ? '1' : '',
+    },
+  });
+  // They are told as well; the cluster is stopped when they have ended.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => tests.kill(signal));
+  return new Promise((resolve) => tests.once('close', (code) => resolve(code ?? 1)));
+}
