@@ -1,6 +1,6 @@
 /** What can be said of the manifests without a cluster; what only the API server knows is in test/kubernetes. */
 import assert from 'node:assert/strict';
-import { globSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, test } from 'node:test';
 import { type Config, type Flag, loadConfig } from '../../src/config.ts';
@@ -50,6 +50,15 @@ describe('the files', () => {
       .map((entry) => path.relative(MANIFESTS, path.join(entry.parentPath, entry.name)));
     const folders = kustomizations().map(({ folder }) => folder);
     assert.deepEqual([...used].filter((file) => !folders.includes(file)).sort(), present.sort());
+  });
+
+  it('what can be applied is in docs/kubernetes.md', () => {
+    const text = readFileSync(path.join(MANIFESTS, '../docs/kubernetes.md'), 'utf8');
+    const named = [...text.matchAll(/^\| `k8s\/([\w/-]*)`/gm)].map(([, folder = '']) => folder || '.');
+    const applicable = kustomizations()
+      .map(({ folder }) => folder)
+      .filter((folder) => !/^(agent|watch|components)/.test(folder));
+    assert.deepEqual(named.sort(), applicable.sort());
   });
 
   it('are in the one namespace and carry its labels', () => {

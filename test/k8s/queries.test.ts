@@ -1,9 +1,12 @@
 /** Alerts and dashboard against the metrics that the agent really has. That the alerts fire is alerts.integration.ts. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { describe, it } from 'node:test';
 import { Metrics } from '../../src/metrics.ts';
 import { alertTests, ruleGroups } from './alert-rules.ts';
 import { dashboard } from './dashboard.ts';
+import { MANIFESTS } from './manifest-files.ts';
 
 /** What Prometheus and the PodMonitor's relabeling add to each series. */
 const TARGET_LABELS = ['job', 'instance', 'namespace', 'pod', 'container', 'node', 'component'];
@@ -70,6 +73,15 @@ describe('alerts', () => {
       assert.ok(['warning', 'critical'].includes(labels.severity ?? ''));
       assert.deepEqual(Object.keys(annotations), ['summary', 'description', 'runbook']);
     });
+
+  it('all are in docs/kubernetes.md, and no others', () => {
+    const text = readFileSync(path.join(MANIFESTS, '../docs/kubernetes.md'), 'utf8');
+    const documented = [...text.matchAll(/^\| `(OomWitness\w+)`/gm)].map(([, alert]) => alert);
+    assert.deepEqual(
+      documented,
+      rules.map(({ alert }) => alert),
+    );
+  });
 
   it('each has a test in which it fires and one in which it does not', () => {
     const fires = new Set<string>();
