@@ -3,9 +3,11 @@ import type { DeliveryObserver } from './deliver/observer.ts';
 import { RepeatLimit } from './events/repeat-limit.ts';
 import { printable } from './format.ts';
 import type { Incident } from './incident.ts';
+import type { ContainerFeed } from './inventory/container-table.ts';
 import type { Log, LogFields } from './log.ts';
 import type { Metrics, ReaderName } from './metrics.ts';
 import type { StoreObserver } from './store.ts';
+import type { FeedObserver } from './watch/container-feed.ts';
 
 const READER_NAMES = { kmsg: 'kmsg', 'process events': 'proc_connector' } as const;
 /** As the capture thread calls them. */
@@ -22,7 +24,7 @@ const COST: Readonly<Record<ReaderName, string>> = {
  * a minute with its count; the metric counts it every time. (Losses that the capture thread counts by itself are read from its
  * counters at the scrape: here they have only their line.)
  */
-export class Events implements DeliveryObserver, StoreObserver {
+export class Events implements DeliveryObserver, StoreObserver, FeedObserver {
   readonly #log: Log;
   readonly #metrics: Metrics;
   readonly #limit: RepeatLimit;
@@ -180,6 +182,32 @@ export class Events implements DeliveryObserver, StoreObserver {
       unknown?.['process.command_line'] ??
       'no reason given';
     this.#repeated('warn', `missing ${reason}`, 'command line unknown', { id, pid, reason });
+  }
+
+  // Container runtimes
+
+  feedFollows(feed: ContainerFeed, containers: number): void {
+    this.#metrics.feedUp.set({ feed }, 1);
+    this.#limit.forget(`feed ${feed} `);
+    this.#log('info', 'following the containers', { runtime: feed, containers });
+  }
+
+  feedLost(feed: ContainerFeed, reason: string, delayMs: number): void {
+    this.#metrics.feedUp.set({ feed }, 0);
+    this.#metrics.feedLosses.inc({ feed });
+    this.#repeated('warn', `feed ${feed} ${reason}`, 'containers cannot be followed, trying again', {
+      runtime: feed,
+      reason,
+      wait_ms: delayMs,
+    });
+  }
+
+  feedSkipped(feed: ContainerFeed, reason: string): void {
+    this.#metrics.feedSkipped.inc({ feed });
+    this.#repeated('warn', `skipped ${feed}`, 'an event of a container runtime cannot be read', {
+      runtime: feed,
+      reason,
+    });
   }
 
   // Sinks

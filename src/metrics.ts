@@ -75,6 +75,21 @@ export class Metrics {
   );
   readonly stumbles = this.#counter('courier_stumbles_total', 'Failures of the courier itself', ['sink']);
   readonly latency: Histogram<string>;
+  readonly feedUp = this.#gauge(
+    'container_feed_up',
+    'Whether the events of the container runtime are followed',
+    ['feed'],
+  );
+  readonly feedLosses = this.#counter(
+    'container_feed_losses_total',
+    'Times that a container runtime could not be followed (any more)',
+    ['feed'],
+  );
+  readonly feedSkipped = this.#counter(
+    'container_events_skipped_total',
+    'Events of a container runtime that could not be read',
+    ['feed'],
+  );
   readonly storeOnDisk = this.#gauge('store_on_disk', 'Whether history and queues survive the process');
   readonly storeSetAside = this.#counter('store_set_aside_total', 'Damaged databases that were set aside');
   readonly logLinesSuppressed = this.#counter(

@@ -218,6 +218,19 @@ const AGENT_OPTIONS = {
     schema: duration,
     default: '2s',
   },
+  dockerSocket: {
+    name: 'docker-socket',
+    value: 'PATH|off',
+    help: 'where Docker tells names and states of its containers; /var/run/docker.sock, if there is one, unless set',
+    schema: path,
+  },
+  containerdSocket: {
+    name: 'containerd-socket',
+    value: 'PATH|off',
+    help: 'the same of containerd',
+    schema: path,
+    default: 'off',
+  },
 } as const satisfies Record<string, Option>;
 
 export const agentOptions: readonly Option[] = Object.values(AGENT_OPTIONS);

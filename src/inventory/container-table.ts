@@ -52,8 +52,16 @@ export interface ContainerTableOptions {
 export const KEPT_MS = 5 * 60_000;
 /** Usually 1 KiB each; with all their texts at their longest 48 MiB together. */
 const MOST_CONTAINERS = 2048;
+/** So much later than the end of a run its start may be told. Docker restarts nothing within 100 ms. */
+const TOLD_LATE_MS = 50;
 /** Kills in containers that no runtime has told of yet. */
 const MOST_EARLY = 256;
+
+interface Entry extends Mutable<KnownContainer> {
+  readonly seenAt: number;
+  /** A start that was found before its event was told, which may still come: its time. */
+  announced?: number;
+}
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
@@ -66,7 +74,7 @@ export class ContainerTable {
   readonly #now: () => number;
   readonly #kernelSees: () => boolean;
   readonly #most: number;
-  readonly #containers = new Map<string, Mutable<KnownContainer>>();
+  readonly #containers = new Map<string, Entry>();
   /** Ids in the order of their removal. */
   readonly #gone = new Set<string>();
   readonly #early = new Map<string, number>();
@@ -105,15 +113,19 @@ export class ContainerTable {
     return () => this.#listeners.delete(listener);
   }
 
-  /** A runtime tells who a container is; one that was gone is there again (containerd lets an id be used again). */
-  identify(feed: ContainerFeed, identity: ContainerIdentity): KnownContainer {
+  /**
+   * A runtime tells who a container is. One that was gone is there again: containerd lets an id be used again.
+   *
+   * @param asOf when that was so: a list that was asked for before a removal brings nobody back
+   */
+  identify(feed: ContainerFeed, identity: ContainerIdentity, asOf = this.#now()): KnownContainer {
     this.#sweep();
     const known = this.#containers.get(identity.id);
     if (known !== undefined) {
       // An event says less than the container's own record: what was known stays where nothing new is said.
-      Object.assign(known, identity, { image: { ...known.image, ...identity.image } });
-      if (known.image !== undefined && Object.keys(known.image).length === 0) delete known.image;
-      if (known.goneAt !== undefined) {
+      const image = { ...known.image, ...identity.image };
+      Object.assign(known, identity, Object.keys(image).length > 0 && { image });
+      if (known.goneAt !== undefined && asOf > known.goneAt) {
         delete known.goneAt;
         this.#gone.delete(known.id);
       }
@@ -122,7 +134,8 @@ export class ContainerTable {
     this.#makeRoom();
     const oomKills = this.#early.get(identity.id) ?? 0;
     this.#early.delete(identity.id);
-    const container = { ...identity, feed, running: false, starts: 0, restarts: 0, oomKills, oomEvents: 0 };
+    const counts = { starts: 0, restarts: 0, oomKills, oomEvents: 0 };
+    const container: Entry = { ...identity, feed, running: false, ...counts, seenAt: this.#now() };
     this.#containers.set(container.id, container);
     this.#tell('seen', container);
     return container;
@@ -133,37 +146,64 @@ export class ContainerTable {
     if (container !== undefined) container.name = name;
   }
 
-  /** A state that was found, not seen to happen: nothing is counted. */
-  found(id: string, { running, startedAt, exitCode, exitedAt }: ContainerState): void {
+  /**
+   * A state that was asked for. What happened unseen is made up for: a start that is newer than the newest known one
+   * counts, and if its event is told afterwards it counts no second time. Order does not matter.
+   *
+   * @param watchedSince since when starts are watched: earlier ones do not count. Unix time, ms
+   */
+  found(id: string, state: ContainerState, watchedSince: number): void {
     const container = this.#containers.get(id);
-    if (container === undefined) return;
-    container.running = running;
-    if (startedAt !== undefined) container.startedAt = startedAt;
-    if (exitCode !== undefined) container.exitCode = exitCode;
-    if (exitedAt !== undefined) container.exitedAt = exitedAt;
+    if (container === undefined || container.goneAt !== undefined) return;
+    const { startedAt, exitCode, exitedAt } = state;
+    const isFirstSight = container.startedAt === undefined && container.exitedAt === undefined;
+    if (startedAt !== undefined && startedAt > (container.startedAt ?? 0)) {
+      const ranBefore = container.startedAt !== undefined;
+      container.startedAt = startedAt;
+      container.announced = startedAt;
+      container.running = state.running;
+      if (startedAt >= watchedSince) this.#countStart(container, ranBefore);
+    }
+    if (exitedAt !== undefined && exitedAt > (container.exitedAt ?? 0)) {
+      container.exitedAt = exitedAt;
+      if (exitCode !== undefined) container.exitCode = exitCode;
+      if (exitedAt >= (container.startedAt ?? 0)) container.running = state.running;
+      if (!isFirstSight || exitedAt >= watchedSince) this.#tell('died', container);
+    }
   }
 
   started(id: string, at: number): void {
     const container = this.#containers.get(id);
     if (container === undefined) return;
-    const ranBefore = container.startedAt !== undefined;
-    container.starts += 1;
-    if (ranBefore) container.restarts += 1;
-    if (!ranBefore || at >= container.startedAt!) {
+    const { announced, startedAt, exitedAt = 0 } = container;
+    if (announced !== undefined && at >= announced) {
+      delete container.announced;
+      if (exitedAt < announced || at <= exitedAt + TOLD_LATE_MS) return;
+    }
+    if (startedAt === undefined || at >= startedAt) {
       container.running = true;
       container.startedAt = at;
     }
+    this.#countStart(container, startedAt !== undefined);
+  }
+
+  #countStart(container: Entry, ranBefore: boolean): void {
+    container.starts += 1;
+    if (ranBefore) container.restarts += 1;
     this.#tell('started', container);
   }
 
-  /** Its first process has ended. An older run than the newest that is known changes nothing. */
+  /** Its first process has ended. An older run than the newest one whose end is known changes nothing. */
   died(id: string, exitCode: number | undefined, at: number): void {
     const container = this.#containers.get(id);
-    if (container === undefined || (container.exitedAt !== undefined && at < container.exitedAt)) return;
-    if (container.startedAt === undefined || at >= container.startedAt) container.running = false;
+    if (container === undefined || at < (container.exitedAt ?? 0)) return;
+    // Told in order: the event of that start can no longer come.
+    if (container.announced !== undefined && at >= container.announced) delete container.announced;
+    const isNews = container.running || container.exitedAt === undefined;
+    if (at >= (container.startedAt ?? 0)) container.running = false;
     if (exitCode !== undefined) container.exitCode = exitCode;
     container.exitedAt = at;
-    this.#tell('died', container);
+    if (isNews) this.#tell('died', container);
   }
 
   /** The runtime's word. It counts as a kill only where the kernel's own word does not arrive. */
@@ -197,10 +237,10 @@ export class ContainerTable {
     this.#tell('gone', container);
   }
 
-  /** @param ids all that the feed has now: what else is known of it is gone */
-  onlyThese(feed: ContainerFeed, ids: ReadonlySet<string>): void {
-    for (const container of this.#containers.values())
-      if (container.feed === feed && !ids.has(container.id)) this.gone(container.id, this.#now());
+  /** @param ids all that the feed had at `asOf`: what else was known of it then is gone */
+  onlyThese(feed: ContainerFeed, ids: ReadonlySet<string>, asOf: number): void {
+    for (const { id, feed: teller, seenAt } of this.#containers.values())
+      if (teller === feed && seenAt < asOf && !ids.has(id)) this.gone(id, asOf);
   }
 
   /** When somebody looks: no timer runs for it. */

@@ -87,18 +87,85 @@ describe('ContainerTable', () => {
 
   it('knows that one which is found had run before', () => {
     table.identify('docker', identity());
-    table.found(ID, { running: false, startedAt: 5, exitCode: 3, exitedAt: 6 });
+    table.found(ID, { running: false, startedAt: 5, exitCode: 3, exitedAt: 6 }, 1_000);
     assert.equal(table.get(ID)?.starts, 0);
-    table.started(ID, 10);
+    table.started(ID, 100);
     const { starts, restarts, exitCode } = table.get(ID)!;
     assert.deepEqual({ starts, restarts, exitCode }, { starts: 1, restarts: 1, exitCode: 3 });
   });
 
   it('lets an old death that is told late change nothing', () => {
     table.identify('docker', identity());
-    table.found(ID, { running: false, startedAt: 50, exitCode: 3, exitedAt: 60 });
+    table.found(ID, { running: false, startedAt: 50, exitCode: 3, exitedAt: 60 }, 1_000);
     table.died(ID, 9, 55);
     assert.equal(table.get(ID)?.exitCode, 3);
+  });
+
+  describe('a state that was asked for', () => {
+    const WATCHED_SINCE = 100;
+    const running = (startedAt: number) => ({ running: true, startedAt });
+    const counts = () => {
+      const { starts, restarts, running } = table.get(ID)!;
+      return { starts, restarts, running };
+    };
+    beforeEach(() => {
+      table.identify('docker', identity());
+    });
+
+    it('makes up for a start that nobody told', () => {
+      table.started(ID, 110);
+      table.found(ID, running(200), WATCHED_SINCE);
+      assert.deepEqual(counts(), { starts: 2, restarts: 1, running: true });
+    });
+
+    it('counts no start twice, whichever comes first', () => {
+      table.started(ID, 110);
+      table.found(ID, running(109), WATCHED_SINCE);
+      assert.deepEqual(counts(), { starts: 1, restarts: 0, running: true });
+      table.found(ID, running(200), WATCHED_SINCE);
+      table.started(ID, 201);
+      assert.deepEqual(counts(), { starts: 2, restarts: 1, running: true });
+    });
+
+    it('does not take the next start for the one that it found', () => {
+      table.found(ID, running(200), WATCHED_SINCE);
+      table.died(ID, 137, 300);
+      table.started(ID, 400);
+      assert.deepEqual(counts(), { starts: 2, restarts: 1, running: true });
+    });
+
+    it('stands between older events that are told again', () => {
+      table.started(ID, 110);
+      table.found(ID, running(400), WATCHED_SINCE);
+      table.died(ID, 1, 200);
+      table.started(ID, 250);
+      table.died(ID, 2, 300);
+      table.started(ID, 401);
+      assert.deepEqual(counts(), { starts: 3, restarts: 2, running: true });
+      assert.equal(table.get(ID)?.exitCode, 2);
+    });
+
+    it('does not count what was before the watch, nor its event that comes late', () => {
+      table.found(ID, running(90), WATCHED_SINCE);
+      table.started(ID, 101);
+      assert.deepEqual(counts(), { starts: 0, restarts: 0, running: true });
+    });
+
+    it('tells a death once', () => {
+      table.started(ID, 110);
+      table.found(ID, { running: false, startedAt: 110, exitCode: 137, exitedAt: 120 }, WATCHED_SINCE);
+      table.died(ID, 137, 121);
+      assert.deepEqual(told, ['seen aa', 'started aa', 'died aa']);
+      assert.equal(table.get(ID)?.running, false);
+    });
+
+    it('brings nobody back who was removed after it was asked for', () => {
+      table.gone(ID, now);
+      table.identify('docker', identity(), now - 1);
+      table.found(ID, running(200), WATCHED_SINCE);
+      assert.equal(table.get(ID)?.goneAt, now);
+      assert.deepEqual(counts(), { starts: 0, restarts: 0, running: false });
+    });
   });
 
   it('believes the kernel, and the runtime only where the kernel is not heard', () => {
@@ -138,6 +205,7 @@ describe('ContainerTable', () => {
     table.started('job', 10);
     table.killed('job', 1);
     table.gone('job', now);
+    now += 1;
     table.identify('containerd', identity('job'));
     now += 2 * KEPT_MS;
     assert.deepEqual([table.get('job')?.oomKills, table.get('job')?.goneAt], [1, undefined]);
@@ -146,7 +214,9 @@ describe('ContainerTable', () => {
   it('takes as gone what its feed no longer has', () => {
     for (const id of ['d1', 'd2']) table.identify('docker', identity(id));
     table.identify('containerd', identity('c1'));
-    table.onlyThese('docker', new Set(['d2']));
+    now += 1;
+    table.identify('docker', identity('d3'));
+    table.onlyThese('docker', new Set(['d2']), now);
     const gone = [...table.values()].filter(({ goneAt }) => goneAt !== undefined).map(({ id }) => id);
     assert.deepEqual(gone, ['d1']);
   });
@@ -179,7 +249,7 @@ describe('ContainerTable', () => {
     table.oom(ID);
     table.gone(ID, 1);
     table.rename(ID, 'x');
-    table.found(ID, { running: true });
+    table.found(ID, { running: true }, 0);
     assert.equal(table.size, 0);
     assert.deepEqual(told, []);
   });

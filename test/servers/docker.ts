@@ -128,6 +128,31 @@ export class Docker {
     return this.#at(`data/volumes/${name}/_data`);
   }
 
+  /** Where its Engine API answers. */
+  get socket(): string {
+    return this.#at('docker.sock');
+  }
+
+  /** Where containerd, which it runs its containers with, answers. */
+  get containerdSocket(): string {
+    return this.#at('containerd.sock');
+  }
+
+  /** dockerd alone, in order; containerd and what runs on it stay. */
+  async stopDaemon(): Promise<void> {
+    await this.#dockerd?.stop();
+  }
+
+  async startDaemon(): Promise<void> {
+    await this.#startDockerd();
+  }
+
+  /** Stops every thread of dockerd where it stands: it answers nothing, its socket still takes connections. */
+  async freezeDaemon(): Promise<{ thaw(): void }> {
+    await this.#dockerd!.freeze();
+    return { thaw: () => this.#dockerd!.thaw() };
+  }
+
   /** Ends the containers and itself; removes its cgroups and all that it kept. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#dockerd !== undefined) await this.#removeContainers();
@@ -175,8 +200,8 @@ address = "${this.#at('containerd.sock')}"
   async #startDockerd(): Promise<void> {
     const configuration = this.#at('dockerd.json');
     // Else it would read the machine's.
-    await writeFile(configuration, '{}');
-    mkdirSync(this.#at('client'));
+    await writeFile(configuration, '{ "live-restore": true }');
+    mkdirSync(this.#at('client'), { recursive: true });
     this.#dockerd = await startServer({
       command: 'nsenter',
       args: [

@@ -1,0 +1,87 @@
+import { existsSync } from 'node:fs';
+import { ContainerTable } from '../inventory/container-table.ts';
+import type { FeedStatus, FeedTools } from './container-feed.ts';
+
+export interface ContainerSettings {
+  /** Undefined: Docker's own place, where there is one. */
+  readonly dockerSocket: string | undefined;
+  readonly containerdSocket: string;
+}
+
+export interface ContainersOptions extends FeedTools {
+  readonly settings: ContainerSettings;
+  /** Whether the kernel's own word of a kill arrives. */
+  readonly kernelSees: () => boolean;
+}
+
+const OFF = 'off';
+const DOCKER_SOCKET = '/var/run/docker.sock';
+
+interface Feed {
+  readonly name: string;
+  readonly option: string;
+  readonly socket: string;
+  status(): FeedStatus;
+  stop(): Promise<void>;
+}
+
+/** One part of /readyz. */
+export interface FeedPart {
+  readonly name: string;
+  readonly works: boolean;
+  readonly problem?: string;
+  readonly cost?: string;
+}
+
+/** The container runtimes of this machine that are followed, and what they have told. */
+export class Containers {
+  readonly table: ContainerTable;
+  readonly #options: ContainersOptions;
+  readonly #feeds: Feed[] = [];
+
+  constructor(options: ContainersOptions) {
+    this.#options = options;
+    this.table = new ContainerTable(options);
+  }
+
+  /** Loads what is needed and nothing else; returns before anything is connected. */
+  async start(): Promise<void> {
+    const { dockerSocket, containerdSocket } = this.#options.settings;
+    const docker = dockerSocket ?? (existsSync(DOCKER_SOCKET) ? DOCKER_SOCKET : OFF);
+    if (docker !== OFF) await this.#followDocker(docker);
+    void containerdSocket;
+  }
+
+  parts(): FeedPart[] {
+    return this.#feeds.map(({ name, option, socket, status }) => {
+      const { works, problem } = status();
+      if (works) return { name, works };
+      return {
+        name,
+        works,
+        problem: `${socket}: ${problem}. Mount it, or name another one by --${option}`,
+        cost: 'containers have no names but their ids, starts and ends are not counted',
+      };
+    });
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#feeds.map((feed) => feed.stop()));
+  }
+
+  async #followDocker(socket: string): Promise<void> {
+    const [{ DockerEngine }, { DockerWatch }] = await Promise.all([
+      import('../docker/engine-api.ts'),
+      import('./docker.ts'),
+    ]);
+    const watch = new DockerWatch({ ...this.#options, engine: new DockerEngine(socket), table: this.table });
+    watch.start();
+    this.#feeds.push({
+      name: 'Docker',
+      option: 'docker-socket',
+      socket,
+      status: () => watch.status,
+      stop: () => watch.stop(),
+    });
+  }
+}
