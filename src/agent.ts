@@ -17,6 +17,7 @@ import { protectSelf } from './self-protection.ts';
 import type { AgentServer, AgentStatus, PartStatus } from './server.ts';
 import type { SinkContext } from './sink.ts';
 import { StateLockedError, Store } from './store.ts';
+import { Containers } from './watch/containers.ts';
 
 /** What the agent is given of the process that it runs in. */
 export interface AgentIo {
@@ -65,6 +66,7 @@ class Agent {
   readonly #events: Events;
   readonly #store: Store;
   readonly #couriers: Couriers;
+  readonly #containers: Containers;
   readonly #finished = Promise.withResolvers<number>();
   #capture: Capture | undefined;
   #status: CaptureStatus | undefined;
@@ -98,6 +100,15 @@ class Agent {
     this.#store = Store.open({ stateDir: config.stateDir, sinks, now: Date.now, observer: this.#events });
     this.#events.storeOpened(this.#store.persistent);
     this.#couriers = this.#makeCouriers();
+    this.#containers = new Containers({
+      settings: config,
+      // A capture that has failed reads on where it stopped.
+      kernelSees: () => this.#status?.kmsg.works !== false,
+      observer: this.#events,
+      now: Date.now,
+      sleep: (ms, signal) => sleep(ms, undefined, { signal }),
+      random: Math.random,
+    });
     this.#metrics.attach({
       counter: (name) => this.#capture?.counter(name) ?? 0,
       queue: (sink) => this.#store.queue(sink),
@@ -110,6 +121,7 @@ class Agent {
     this.#position = this.#resume();
     this.#startCapture();
     this.#couriers.start();
+    await this.#containers.start();
     const server = await this.#startServer();
     const { signal } = this.#io;
     const asked = () => this.#finished.resolve(0);
@@ -194,6 +206,7 @@ class Agent {
         this.#couriers.wake();
         if (message.missed > 0) this.#events.missed(message.missed);
         this.#events.committed(fresh);
+        this.#containers.witnessed(fresh);
         return;
       }
       case 'position':
@@ -298,6 +311,7 @@ class Agent {
           cost: 'history and undelivered incidents end with the agent',
         }),
       },
+      ...this.#containers.parts(),
     ];
     return { alive: !still && this.#restartMs < HOPELESS_RESTART_MS, ready: sees, parts };
   }
@@ -314,6 +328,7 @@ class Agent {
       sleep(STOP_MS, undefined, { signal: stopped.signal }).catch(() => {}),
     ]);
     stopped.abort();
+    await this.#containers.stop();
     await server?.close();
     const drainMs = this.#config.drainTimeout;
     const left = await this.#couriers.drain(

@@ -1,3 +1,4 @@
+import { cgroupOwner } from '../kernel/cgroup-path.ts';
 import type { ContainerIdentity } from './container-identity.ts';
 
 export type { ContainerIdentity, ContainerRuntime } from './container-identity.ts';
@@ -99,6 +100,18 @@ export class ContainerTable {
   get(id: string): KnownContainer | undefined {
     this.#sweep();
     return this.#containers.get(id);
+  }
+
+  /** The innermost container that a cgroup's path names, in whatever form its runtime writes ids into paths. */
+  ofCgroup(path: string): KnownContainer | undefined {
+    const id = cgroupOwner(path).container?.id;
+    if (id !== undefined) return this.get(id);
+    // `ctr run … c1` makes /default/c1, `--systemd-cgroup` c1.scope.
+    for (const name of path.split('/').reverse()) {
+      const container = this.get(name.replace(/^.*:|\.scope$/g, ''));
+      if (container !== undefined) return container;
+    }
+    return undefined;
   }
 
   /** In the order of their first sight. */

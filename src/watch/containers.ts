@@ -1,5 +1,7 @@
 import { existsSync } from 'node:fs';
+import type { Incident, Witness } from '../incident.ts';
 import { ContainerTable } from '../inventory/container-table.ts';
+import { cgroupOwner } from '../kernel/cgroup-path.ts';
 import type { FeedStatus, FeedTools } from './container-feed.ts';
 
 export interface ContainerSettings {
@@ -14,6 +16,7 @@ export interface ContainersOptions extends FeedTools {
   readonly kernelSees: () => boolean;
 }
 
+const KERNEL: ReadonlySet<Witness> = new Set<Witness>(['kmsg', 'log']);
 const OFF = 'off';
 const DOCKER_SOCKET = '/var/run/docker.sock';
 
@@ -63,6 +66,18 @@ export class Containers {
         cost: 'containers have no names but their ids, starts and ends are not counted',
       };
     });
+  }
+
+  /** The kernel's word: every process that it killed counts for the container in which it ran. */
+  witnessed(incidents: readonly Incident[]): void {
+    for (const { kind, witness, victims } of incidents) {
+      if (kind !== 'oom_kill' || !witness.some((each) => KERNEL.has(each))) continue;
+      for (const { process } of victims) {
+        if (process.cgroup === undefined) continue;
+        const id = this.table.ofCgroup(process.cgroup)?.id ?? cgroupOwner(process.cgroup).container?.id;
+        if (id !== undefined) this.table.killed(id, 1);
+      }
+    }
   }
 
   async stop(): Promise<void> {

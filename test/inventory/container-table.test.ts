@@ -221,6 +221,17 @@ describe('ContainerTable', () => {
     assert.deepEqual(gone, ['d1']);
   });
 
+  it('finds the container of a cgroup by its id, whatever its form', () => {
+    const pod = '/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0a1b.slice';
+    for (const id of [ID, 'c1']) table.identify('containerd', identity(id));
+    for (const path of [`/docker/${ID}`, `${pod}/cri-containerd-${ID}.scope`, `/docker/${ID}/init.scope`])
+      assert.equal(table.ofCgroup(path)?.id, ID, path);
+    for (const path of ['/default/c1', '/system.slice/c1.scope', '/default/c1/workers', '/x.slice:cri:c1'])
+      assert.equal(table.ofCgroup(path)?.id, 'c1', path);
+    for (const path of ['/', '', '/system.slice/nginx.service', `/docker/${'b'.repeat(64)}`, '/default/c12'])
+      assert.equal(table.ofCgroup(path), undefined, path);
+  });
+
   it('is bounded: what is gone makes room first, then what has ended, then the oldest', () => {
     for (const id of ['c1', 'c2', 'c3', 'c4']) {
       table.identify('docker', identity(id));
