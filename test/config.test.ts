@@ -67,6 +67,8 @@ test('with nothing set there are defaults, and the sinks that nobody has to ask 
     ]),
     podAnnotations: new Set(),
     enrichTimeout: 2000,
+    dockerSocket: 'auto',
+    containerdSocket: 'off',
     useKubernetes: false,
   });
   assert.deepEqual(

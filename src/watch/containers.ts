@@ -5,8 +5,8 @@ import { cgroupOwner } from '../kernel/cgroup-path.ts';
 import type { FeedStatus, FeedTools } from './container-feed.ts';
 
 export interface ContainerSettings {
-  /** Undefined: Docker's own place, where there is one. */
-  readonly dockerSocket: string | undefined;
+  /** A path, `off`, or `auto`: the usual place, if there is one. */
+  readonly dockerSocket: string;
   readonly containerdSocket: string;
 }
 
@@ -17,8 +17,7 @@ export interface ContainersOptions extends FeedTools {
 }
 
 const KERNEL: ReadonlySet<Witness> = new Set<Witness>(['kmsg', 'log']);
-const OFF = 'off';
-const DOCKER_SOCKET = '/var/run/docker.sock';
+const USUAL = { docker: '/var/run/docker.sock', containerd: '/run/containerd/containerd.sock' } as const;
 
 interface Feed {
   readonly name: string;
@@ -49,10 +48,9 @@ export class Containers {
 
   /** Loads what is needed and nothing else; returns before anything is connected. */
   async start(): Promise<void> {
-    const { dockerSocket, containerdSocket } = this.#options.settings;
-    const docker = dockerSocket ?? (existsSync(DOCKER_SOCKET) ? DOCKER_SOCKET : OFF);
-    if (docker !== OFF) await this.#followDocker(docker);
-    void containerdSocket;
+    const { dockerSocket } = this.#options.settings;
+    const docker = place(dockerSocket, USUAL.docker);
+    if (docker !== undefined) await this.#followDocker(docker);
   }
 
   parts(): FeedPart[] {
@@ -99,4 +97,9 @@ export class Containers {
       stop: () => watch.stop(),
     });
   }
+}
+
+function place(setting: string, usual: string): string | undefined {
+  if (setting !== 'auto') return setting === 'off' ? undefined : setting;
+  return existsSync(usual) ? usual : undefined;
 }
