@@ -34,6 +34,10 @@ describe('data flows one way, and so do the imports', () => {
     assertNo(/^src\/kernel\//, /^(sinks|src\/(?!kernel\/|incident\.ts))/);
   });
 
+  it('the API of Kubernetes knows no stage of ours', () => {
+    assertNo(/^src\/kubernetes\//, /^(sinks|src\/(?!kubernetes\/|net\/|format\.ts|config\/small-file\.ts))/);
+  });
+
   it('assembling knows neither processes nor clocks nor what comes after it', () => {
     assertNo(
       /^src\/assemble/,

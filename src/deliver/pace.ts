@@ -1,6 +1,6 @@
+import { backoffMs, boundedWish, LONGEST_WISH_MS } from '../net/backoff.ts';
 import type { Outcome } from '../sink.ts';
 import type { Settlement } from '../store.ts';
-import { backoffMs, boundedWish, LONGEST_WISH_MS } from './backoff.ts';
 import { oneLine } from './reason.ts';
 
 /** How an incident fared before. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { backoffMs } from '../../src/deliver/backoff.ts';
+import { backoffMs } from '../../src/net/backoff.ts';
 
 const all = () => 1;
 

@@ -1,0 +1,168 @@
+/**
+ * Where the cluster is and who we are, by @kubernetes/client-node. Only its `config.js` is loaded: the package's index brings
+ * a class for every kind of object, and in the checkout (build.ts takes them out of the bundle) even this brings most of them.
+ */
+import type { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import type { RequestOptions } from 'node:https';
+import path from 'node:path';
+import type { KubeConfig } from '@kubernetes/client-node/dist/config.js';
+import { shown } from '../format.ts';
+import { ApiError } from './api.ts';
+import type { Access, Credentials } from './credentials.ts';
+import { readKubeConfigs } from './kube-config-file.ts';
+import type { OwnReason } from './status.ts';
+
+/** What is said of the surroundings, so that a test can say something else. */
+export interface Surroundings {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** In front of `/var/run/secrets/kubernetes.io/serviceaccount`. */
+  readonly root?: string;
+}
+
+const SERVICE_ACCOUNT_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token';
+/** How long a plugin may take to say who we are; it may ask a cloud. */
+const PLUGIN_TIMEOUT_MS = 30_000;
+
+/** @throws Error with one line that names `--kubeconfig` and the mend */
+export async function loadCredentials(
+  kubeconfig: string | undefined,
+  surroundings: Surroundings,
+): Promise<Credentials> {
+  try {
+    const load = await loader(kubeconfig, surroundings);
+    const config = await load();
+    return new KubeConfigCredentials(serverOf(config), config, load);
+  } catch (error) {
+    throw new Error(`--kubeconfig: ${oneLine(error)}`, { cause: error });
+  }
+}
+
+type Load = () => Promise<KubeConfig>;
+
+/** In order: the option, `KUBECONFIG`, the pod's service account, and what kubectl uses without being told. */
+async function loader(kubeconfig: string | undefined, { env, root = '' }: Surroundings): Promise<Load> {
+  const { KubeConfig } = await import('@kubernetes/client-node/dist/config.js');
+  const named = kubeconfig ? [kubeconfig] : (env.KUBECONFIG?.split(path.delimiter).filter(Boolean) ?? []);
+  const inCluster = env.KUBERNETES_SERVICE_HOST !== undefined && existsSync(root + SERVICE_ACCOUNT_TOKEN);
+  if (named.length === 0 && inCluster)
+    return async () => {
+      const config = new KubeConfig();
+      config.loadFromCluster(root);
+      return config;
+    };
+  const home = path.join(env.HOME ?? '', '.kube', 'config');
+  if (named.length === 0 && !existsSync(home))
+    throw new Error('not set, and this is no pod with a service account token. Add --kubeconfig PATH.');
+  const files = named.length > 0 ? named : [home];
+  return async () => {
+    const config = new KubeConfig();
+    config.loadFromString(await readKubeConfigs(files));
+    limitPlugins(config);
+    return config;
+  };
+}
+
+/** client-node lets a plugin run for ever, and wait for somebody to type something. */
+function limitPlugins(config: KubeConfig): void {
+  const { authenticators } = config as unknown as { authenticators: { execFn?: typeof spawn }[] };
+  const plugins = authenticators.find((authenticator) => authenticator.execFn !== undefined);
+  if (plugins === undefined) throw new Error('this @kubernetes/client-node has no plugins');
+  plugins.execFn = ((command: string, args: readonly string[], options: object) =>
+    process.getBuiltinModule('node:child_process').spawn(command, args ?? [], {
+      ...options,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: PLUGIN_TIMEOUT_MS,
+      killSignal: 'SIGKILL',
+    })) as typeof spawn;
+}
+
+function serverOf(config: KubeConfig): URL {
+  const context = config.getCurrentContext();
+  if (!context) throw new Error('it has no current-context. Set one with kubectl config use-context.');
+  const cluster = config.getCurrentCluster();
+  const user = config.getCurrentUser();
+  if (!cluster || !user)
+    throw new Error(
+      `the cluster or the user of the context ${context} is not in it. Add it, or use another context.`,
+    );
+  const provider = user.authProvider?.name;
+  // client-go took the first two out in 1.26; renewing the third needs an HTTP client of its own.
+  if (['azure', 'gcp', 'oidc'].includes(provider))
+    throw new Error(
+      `the auth-provider ${provider} of user ${user.name} is not supported. Use a plugin (exec), a token file or a client certificate.`,
+    );
+  if (cluster.proxyUrl && !/^https?:/.test(cluster.proxyUrl))
+    throw new Error(`the proxy-url ${cluster.proxyUrl} is not supported. Use one with http or https.`);
+  const server = URL.parse(cluster.server);
+  if (server?.protocol !== 'https:')
+    throw new Error(
+      `the server ${cluster.server} is not https: whoever listens would read the token. Use its https address.`,
+    );
+  return server;
+}
+
+class KubeConfigCredentials implements Credentials {
+  readonly server: URL;
+  readonly #load: Load;
+  #config: KubeConfig | undefined;
+  #given: Access | undefined;
+  #asking: Promise<Access> | undefined;
+
+  constructor(server: URL, config: KubeConfig, load: Load) {
+    this.server = server;
+    this.#config = config;
+    this.#load = load;
+  }
+
+  /**
+   * client-node reads a token file again when a minute has passed (kubelet replaces a pod's token long before its end), asks a
+   * plugin again when its answer has expired, and reads certificates each time.
+   */
+  current(): Promise<Access> {
+    // Many requests at once ask a plugin once.
+    this.#asking ??= this.#ask().finally(() => {
+      this.#asking = undefined;
+    });
+    return this.#asking;
+  }
+
+  distrust(access: Access): void {
+    // Others that were refused with it may have led to a new one already.
+    if (access === this.#given) this.#config = undefined;
+  }
+
+  async #ask(): Promise<Access> {
+    try {
+      this.#config ??= await this.#load();
+      const options: RequestOptions = { headers: {} };
+      await this.#config.applyToHTTPSOptions(options);
+      const proxy = this.#config.getCurrentCluster()?.proxyUrl;
+      this.#given = accessOf(options, proxy);
+      return this.#given;
+    } catch (error) {
+      const reason: OwnReason = 'Credentials';
+      throw new ApiError({ status: 0, reason, message: `--kubeconfig: ${oneLine(error)}` }, error);
+    }
+  }
+}
+
+/** The agent that client-node made is left aside: it keeps its certificates for ever, and no connection alive. */
+function accessOf(options: RequestOptions, proxy: string | undefined): Access {
+  const { ca, cert, key, rejectUnauthorized, servername, auth } = options;
+  const tls = { ca, cert, key, rejectUnauthorized, servername };
+  const entries = Object.entries(options.headers ?? {}).map(([name, value]) => [name, String(value).trim()]);
+  return {
+    headers: Object.fromEntries(entries),
+    tls: {
+      ...Object.fromEntries(Object.entries(tls).filter(([, value]) => value !== undefined)),
+      ...(proxy ? { proxyEnv: { HTTPS_PROXY: proxy } } : {}),
+    },
+    ...(auth ? { auth } : {}),
+  };
+}
+
+function oneLine(error: unknown): string {
+  const { message, code } = error as NodeJS.ErrnoException;
+  return shown((message || code || 'a plugin failed without a word').replaceAll(/\s+/g, ' ').trim(), 500);
+}
