@@ -13,7 +13,7 @@ RUN npm ci
 # Node.js as the lock file pins it (not BASE's), without its symbols: 150 MB become 122. The libraries, with the loader, are
 # where the loader of BASE looks for them. Times are fixed, so that the same sources make the same layers.
 FROM packages AS runtime
-RUN mkdir -p /image/usr/bin /image/tmp /image/var/lib/oom-witness \
+RUN mkdir -p /image/usr/bin /image/var/lib/oom-witness \
  && strip -o /image/usr/bin/node node_modules/node-linux-*/bin/node \
  && cp --parents --dereference $(ldd /image/usr/bin/node | grep -o '/[^ ]*') /image \
  && find /image -exec touch --date=@0 {} +

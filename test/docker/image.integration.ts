@@ -88,22 +88,35 @@ describe('the image', { skip }, () => {
     assert.equal(Labels['org.opencontainers.image.version'], packageJson.version);
   });
 
-  it('answers without a shell, without a file that it may write and without privileges', async () => {
-    assert.equal(await once(AGENT_IMAGE, '--version'), `oom-witness ${packageJson.version}`);
-    assert.match(await once(AGENT_IMAGE, '--help'), /^Usage: oom-witness/);
+  it('answers without a shell, without a file that it may write and without any right', async () => {
+    const powerless = ['--user=65532', '--cap-drop=ALL', '--security-opt=no-new-privileges', AGENT_IMAGE];
+    assert.equal(await once(...powerless, '--version'), `oom-witness ${packageJson.version}`);
+    assert.match(await once(...powerless, '--help'), /^Usage: oom-witness/);
     for (const program of ['sh', '/bin/sh', 'npm', 'busybox'])
       await assert.rejects(once('--entrypoint', program, AGENT_IMAGE), /(not found|no such file)/);
   });
 
-  it('loads every sink and Node.js modules that need something of the system', async () => {
-    const node = ['--entrypoint', '/usr/bin/node', AGENT_IMAGE, '--disable-warning=ExperimentalWarning'];
-    const script = `
-      const { readdirSync } = require('node:fs');
+  it('has all that the sinks, name resolution, TLS, time zones and SQLite need of a system', async () => {
+    const script = `(async () => {
       const sinks = '/opt/oom-witness/dist/sinks/';
-      for (const file of readdirSync(sinks)) await import(sinks + file);
+      for (const file of require('node:fs').readdirSync(sinks)) await import(sinks + file);
       new (require('node:sqlite').DatabaseSync)(':memory:').close();
-      console.log(require('node:tls').rootCertificates.length > 100, process.version);`;
-    assert.equal(await once(...node, '-e', `(async () => {${script}})()`), `true ${process.version}`);
+      const { address } = await require('node:dns/promises').lookup('sink.example');
+      console.log(address, require('node:tls').rootCertificates.length > 100, new Date(0).getHours());
+    })()`;
+    const options = [
+      '--add-host=sink.example:192.0.2.1',
+      '--env=TZ=Asia/Tokyo',
+      '--entrypoint=/usr/bin/node',
+    ];
+    const printed = await once(
+      ...options,
+      AGENT_IMAGE,
+      '--disable-warning=ExperimentalWarning',
+      '-e',
+      script,
+    );
+    assert.equal(printed, '192.0.2.1 true 9');
   });
 
   it('sees a kill when started as the README says', async (t) => {

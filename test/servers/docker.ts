@@ -55,8 +55,8 @@ export class Docker {
       LD_LIBRARY_PATH: libraryPath(root),
       DOCKER_HOST: `unix://${this.#at('docker.sock')}`,
       DOCKER_CONFIG: this.#at('client'),
-      // BuildKit is a plugin that Debian 12 has not.
-      DOCKER_BUILDKIT: '0',
+      // The default since Docker 23.
+      DOCKER_BUILDKIT: '1',
     };
   }
 
@@ -84,7 +84,7 @@ export class Docker {
   }
 
   /**
-   * `docker build` by the builder that Docker brings along, its steps in the machine's network.
+   * `docker build` by BuildKit, its steps in the machine's network.
    *
    * @throws with what the failed step printed
    */
