@@ -21,8 +21,10 @@ const CACHE = path.join(
   process.env.OOM_WITNESS_TEST_CACHE ?? path.join(homedir(), '.cache', 'oom-witness-test'),
   'agent-image',
 );
-/** Of 120 MB each: another checkout's tests may still need theirs. */
+/** Of 120 MB each. */
 const KEPT = 5;
+/** Another checkout's tests may be about to read theirs. */
+const IN_USE_MS = 3_600_000;
 
 /** Its name in Docker; containerd puts `docker.io/library/` before it. */
 export const AGENT_IMAGE = `oom-witness:${packageJson.version}`;
@@ -91,7 +93,8 @@ function filesOf(part: string): string[] {
 function removeOldest(): void {
   const archives = readdirSync(CACHE)
     .filter((name) => name.endsWith('.tar'))
-    .map((name) => path.join(CACHE, name))
-    .sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
-  for (const archive of archives.slice(KEPT)) rmSync(archive, { force: true });
+    .map((name) => ({ file: path.join(CACHE, name), usedAt: statSync(path.join(CACHE, name)).mtimeMs }))
+    .sort((a, b) => b.usedAt - a.usedAt);
+  for (const { file, usedAt } of archives.slice(KEPT))
+    if (Date.now() - usedAt > IN_USE_MS) rmSync(file, { force: true });
 }
