@@ -45,6 +45,10 @@ describe('data flows one way, and so do the imports', () => {
     );
   });
 
+  it("a log's formats know no stage but assembling", () => {
+    assertNo(/^src\/kernel-log\//, /^(sinks|src\/(?!kernel-log\/|kernel\/|assemble|incident\.ts))/);
+  });
+
   it('no stage knows a sink, and a sink knows no stage but what people read', () => {
     assertNo(/^src\//, /^sinks\//);
     assertNo(/^sinks\//, /^src\/(agent|assemble|capture|deliver|processes|server|store|main)/);

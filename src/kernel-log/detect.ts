@@ -18,20 +18,20 @@ const SYSLOG =
 /**
  * Which format the first lines are in.
  *
- * @param now milliseconds since the epoch, for time stamps without a year
+ * @param now milliseconds since the epoch, asked anew for each time stamp without a year
  * @returns undefined when no line is of any format
  */
-export function detectFormat(lines: readonly string[], now: number): DetectedFormat | undefined {
+export function detectFormat(lines: readonly string[], now: () => number): DetectedFormat | undefined {
   const first = lines.find((line) => line.trim() !== '');
   if (first === undefined) return undefined;
   if (/^\s*[\u001e{[]?\s*\{/.test(first)) return { decoder: new JsonDecoder(), isKmsg: false };
   const count = (matches: (line: string) => boolean) => lines.filter(matches).length;
   const kmsg = count((line) => parseKmsgRecord(line) !== undefined);
-  const dmesg = count((line) => decodeDmesg(line, now) !== undefined);
-  const kernel = count((line) => decodeSyslog(line, now) !== undefined);
+  const dmesg = count((line) => decodeDmesg(line, now()) !== undefined);
+  const kernel = count((line) => decodeSyslog(line, now()) !== undefined);
   const syslog = Math.max(
     kernel,
-    count((line) => SYSLOG.test(line) && decodeDmesg(line, now) === undefined),
+    count((line) => SYSLOG.test(line) && decodeDmesg(line, now()) === undefined),
   );
   if (kmsg > 0 && kmsg >= Math.max(dmesg, syslog)) return { decoder: kmsgDecoder(), isKmsg: true };
   // journalctl -o short-monotonic looks like dmesg, but for the host and the program after the time.

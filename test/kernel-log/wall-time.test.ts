@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseWallTime } from '../../src/analyze/wall-time.ts';
+import { parseWallTime } from '../../src/kernel-log/wall-time.ts';
 
 const NOW = Date.parse('2026-01-15T12:00:00Z');
 const at = (text: string) => {

@@ -8,7 +8,8 @@ const LONGEST_LINE = 512 << 10;
 const LINES_AFTER = 16;
 
 export interface LineTaker {
-  take(line: string, number: number): void;
+  /** @param at where the line begins, in bytes from the start of the stream */
+  take(line: string, at: number): void;
   /** Completes what waits for more lines. */
   complete(): void;
   /** The line that comes next does not follow the one before. */
@@ -26,6 +27,8 @@ export class LineScanner {
   readonly #taker: LineTaker;
   #rest: Buffer = Buffer.alloc(0);
   #lines = 0;
+  /** Where `#rest` begins in the stream. */
+  #at = 0;
   #overlong = false;
   /** So many lines are taken in any case. */
   #linger = 0;
@@ -38,6 +41,14 @@ export class LineScanner {
   /** How many lines have been seen. */
   get lines(): number {
     return this.#lines;
+  }
+
+  /**
+   * Everything before it has been looked at: a stream that begins there, with nothing open, goes on as this one does.
+   * Undefined while something is open.
+   */
+  get settledAt(): number | undefined {
+    return this.#linger === 0 && this.#taker.idle ? this.#at : undefined;
   }
 
   push(chunk: Buffer): void {
@@ -58,12 +69,19 @@ export class LineScanner {
       }
       const end = data.indexOf(NEWLINE, at);
       if (end < 0) break;
-      this.#take(data.subarray(at, end));
+      this.#take(data.subarray(at, end), this.#at + at);
       at = end + 1;
     }
     this.#overlong ||= data.length - at > LONGEST_LINE + 1 && data.indexOf(NEWLINE, at) < 0;
     // A copy, so that the rest does not hold the whole chunk.
     this.#rest = this.#overlong ? Buffer.alloc(0) : Buffer.from(data.subarray(at));
+    this.#at += data.length - this.#rest.length;
+  }
+
+  /** Nothing has come for a while: what was seen is not gone on with. The start of a line is kept. */
+  settle(): void {
+    this.#taker.complete();
+    if (this.#taker.idle) this.#linger = 0;
   }
 
   end(): void {
@@ -72,13 +90,14 @@ export class LineScanner {
     for (let at = 0; at < lines.length; ) {
       const newline = lines.indexOf(NEWLINE, at);
       const end = newline < 0 ? lines.length : newline;
-      this.#take(lines.subarray(at, end));
+      this.#take(lines.subarray(at, end), this.#at + at);
       at = end + 1;
     }
+    this.#at += lines.length;
     this.#taker.complete();
   }
 
-  #take(bytes: Buffer): void {
+  #take(bytes: Buffer, at: number): void {
     this.#lines += 1;
     if (!this.#taker.idle) this.#linger = LINES_AFTER;
     else if (this.#linger > 0) this.#linger -= 1;
@@ -86,7 +105,7 @@ export class LineScanner {
     this.#overlong = false;
     if (skip) return;
     const end = bytes.at(-1) === 0x0d ? bytes.length - 1 : bytes.length;
-    this.#taker.take(visibleText(bytes.subarray(0, end)), this.#lines);
+    this.#taker.take(visibleText(bytes.subarray(0, end)), at);
   }
 
   #isIdle(): boolean {

@@ -11,8 +11,8 @@ const LINE =
   /^(?:([A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2}(?:\.\d+)?)|(\d{4}-\d{2}-\d{2}T\S+)|[A-Z][a-z]{2} (\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}(?:\.\d+)?) (\S+)|(\d{9,11}\.\d{1,9})|\[ *(\d+)\.(\d{1,6})\]) (\S+) (?:kernel: |kernel - \S+ (?:-|\[.*?\]) (?:\ufeff)?)/;
 const STAMP = /^\[ *(\d+)\.(\d{6})\] ?(?:\[ *[TC]\d+\] )?/;
 
-export function syslogDecoder(now: number): Decoder {
-  return new LineDecoder((line) => decodeSyslog(line, now));
+export function syslogDecoder(now: () => number): Decoder {
+  return new LineDecoder((line) => decodeSyslog(line, now()));
 }
 
 /** The kernel's lines of a syslog file (RFC 3164, RFC 5424) or of what journalctl prints; other programs' are no records. */

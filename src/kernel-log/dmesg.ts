@@ -27,8 +27,8 @@ const ISO = /^(\d{4}-\d{2}-\d{2}T[\d:]{8},\d{6}[+-]\d{2}:\d{2}) /;
 /** CONFIG_PRINTK_CALLER: which task or CPU printed it. */
 const CALLER = /^ ?\[ *[TC]\d+\] /;
 
-export function dmesgDecoder(now: number): Decoder {
-  return new LineDecoder((line) => decodeDmesg(line, now));
+export function dmesgDecoder(now: () => number): Decoder {
+  return new LineDecoder((line) => decodeDmesg(line, now()));
 }
 
 /** What dmesg of util-linux and of busybox prints, in all its text forms. */

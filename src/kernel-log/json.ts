@@ -12,15 +12,15 @@ export class JsonDecoder implements Decoder {
   readonly linesBefore = 64;
   #object: string | undefined;
 
-  line(line: string, number: number): LogRecord | undefined {
+  line(line: string, at: number): LogRecord | undefined {
     const text = line.replace(/^\u001e/, '').trim();
-    if (text.startsWith('{') && text.endsWith('}')) return this.#record(text, number);
+    if (text.startsWith('{') && text.endsWith('}')) return this.#record(text, at);
     const opens = text.endsWith('{');
     const closes = text.startsWith('}');
     const object = this.#object;
     if (closes || opens) {
       this.#object = opens ? '{' : undefined;
-      return closes && object !== undefined ? this.#record(`${object}}`, number) : undefined;
+      return closes && object !== undefined ? this.#record(`${object}}`, at) : undefined;
     }
     if (object !== undefined)
       this.#object = object.length + text.length > LONGEST_OBJECT ? undefined : `${object}${text}\n`;
@@ -35,7 +35,7 @@ export class JsonDecoder implements Decoder {
     this.#object = undefined;
   }
 
-  #record(json: string, number: number): LogRecord | undefined {
+  #record(json: string, at: number): LogRecord | undefined {
     let entry: unknown;
     try {
       entry = JSON.parse(json);
@@ -44,7 +44,7 @@ export class JsonDecoder implements Decoder {
     }
     if (typeof entry !== 'object' || entry === null) return undefined;
     const fields = entry as Readonly<Record<string, unknown>>;
-    return 'msg' in fields ? dmesgEntry(fields, number) : journalEntry(fields, number);
+    return 'msg' in fields ? dmesgEntry(fields, at) : journalEntry(fields, at);
   }
 }
 

@@ -1,6 +1,6 @@
 import type { AssemblerRecord } from '../assemble.ts';
 
-/** A record as a log tells it: `sequence` is the number of its line unless the log keeps the kernel's own. */
+/** A record as a log tells it: `sequence` is where its line begins, in bytes, unless the log keeps the kernel's own. */
 export interface LogRecord extends AssemblerRecord {
   /** Milliseconds since the epoch; absent where the log has only the kernel's clock. */
   readonly wallTime?: number | undefined;
@@ -23,8 +23,11 @@ export interface DecodedLine extends Omit<LogRecord, 'sequence'> {
 
 /** One format of logs. */
 export interface Decoder {
-  /** @returns the record that is complete with this line */
-  line(line: string, number: number): LogRecord | undefined;
+  /**
+   * @param at where the line begins
+   * @returns the record that is complete with this line
+   */
+  line(line: string, at: number): LogRecord | undefined;
   /** The record that waits for more lines, when there are none. */
   flush(): LogRecord | undefined;
   /** The next line does not follow the last one: forgets what began there. */
@@ -49,11 +52,11 @@ export class LineDecoder implements Decoder {
     this.#decode = decode;
   }
 
-  line(line: string, number: number): LogRecord | undefined {
+  line(line: string, at: number): LogRecord | undefined {
     const decoded = this.#decode(line);
     const pending = this.#pending;
     if (decoded !== undefined) {
-      this.#pending = { ...decoded, sequence: decoded.sequence ?? number };
+      this.#pending = { ...decoded, sequence: decoded.sequence ?? at };
       return pending;
     }
     const indent = pending?.indent;

@@ -1,0 +1,181 @@
+import { createHash } from 'node:crypto';
+import type { NoVictim } from '../assemble/kill-report.ts';
+import type { AssembledReport } from '../assemble/report-draft.ts';
+import { Assembler } from '../assemble.ts';
+import { visibleText } from '../kernel/visible-text.ts';
+import type { LogRecord } from './decoder.ts';
+import { type DetectedFormat, detectFormat } from './detect.ts';
+import { LineScanner, type LineTaker } from './line-scanner.ts';
+import { syslogDecoder } from './syslog.ts';
+
+export interface LogReportsOptions {
+  /** Milliseconds since the epoch: logs without a year are dated by it. */
+  readonly now: () => number;
+  /** @param stamp the record of the first kill, where it is still known */
+  report(report: AssembledReport, stamp: LogRecord | undefined): void;
+  noVictim(none: NoVictim): void;
+}
+
+/** So much is read before an input counts as of no known format. */
+export const SAMPLE_BYTES = 64 << 10;
+const SAMPLE_LINES = 200;
+/** So many lines after a kill there come no more members of its group; a header's kill comes within the longest table. */
+const LINES_AFTER_KILL = 1_000;
+const LINES_AFTER_HEADER = 100_000;
+/** A name can break its line into 16: the record after a kill may be the rest of it. */
+const STAMPS_AFTER_KILL = 16;
+/** A second that stands still for a record of the next one is no gap. */
+const SECOND_MS = 1_000;
+
+/** The bytes of a log of the kernel, in whatever format -> kill reports. Pure; memory bounded by one report and one line. */
+export class LogReports implements LineTaker {
+  readonly #options: LogReportsOptions;
+  readonly #stamps = new Map<number, LogRecord>();
+  #sample: Buffer = Buffer.alloc(0);
+  #format: DetectedFormat | undefined;
+  #recognised = false;
+  #scanner: LineScanner | undefined;
+  #assembler: Assembler | undefined;
+  #settledAt = 0;
+  #stale = 0;
+  #sinceKill = 0;
+  #clock: number | undefined;
+
+  constructor(options: LogReportsOptions) {
+    this.#options = options;
+  }
+
+  /** How many lines have been seen. */
+  get lines(): number {
+    return this.#scanner?.lines ?? 0;
+  }
+
+  /** Whether any line was of a format that is known. */
+  get recognised(): boolean {
+    return this.#recognised;
+  }
+
+  /** The log keeps the kernel's own sequence numbers. */
+  get isKmsg(): boolean {
+    return this.#format?.isKmsg === true;
+  }
+
+  /** Nothing has begun that the next lines could be part of. */
+  get idle(): boolean {
+    return this.#assembler?.open !== true;
+  }
+
+  /** Where in the stream a later reader can begin that is to miss nothing that has not been reported yet. */
+  get settledAt(): number {
+    const settledAt = this.#scanner?.settledAt;
+    if (settledAt !== undefined) this.#settledAt = settledAt;
+    else if (!this.isKmsg)
+      this.#settledAt = Math.max(this.#settledAt, this.#assembler?.openSince ?? this.#settledAt);
+    return this.#settledAt;
+  }
+
+  /** Tells the format by lines that are not read themselves, e.g. those before the place where reading begins. */
+  learn(sample: Buffer): void {
+    if (this.#format === undefined) this.#detect(sample, false);
+  }
+
+  push(chunk: Buffer): void {
+    if (this.#scanner !== undefined) {
+      this.#scanner.push(chunk);
+      return;
+    }
+    this.#sample = Buffer.concat([this.#sample, chunk]);
+    this.#detect(this.#sample, this.#sample.length >= SAMPLE_BYTES);
+    this.#scan();
+  }
+
+  /** Nothing has come for a while: a kill that was seen is told now. */
+  settle(): void {
+    this.#scanner?.settle();
+    this.#assembler?.settle();
+    this.#scanner?.settle();
+    if (this.idle) this.#stamps.clear();
+  }
+
+  /** There will be no more. */
+  end(): void {
+    if (this.#format === undefined) this.#detect(this.#sample, true);
+    this.#scan();
+    this.#scanner?.end();
+    this.#assembler?.end();
+  }
+
+  take(line: string, at: number): void {
+    const record = this.#format?.decoder.line(line, at);
+    if (record !== undefined) this.#record(record);
+    this.#stale += 1;
+    if (this.#stale === LINES_AFTER_KILL) this.#assembler?.settle();
+    if (this.#stale === LINES_AFTER_HEADER) this.#assembler?.end();
+  }
+
+  skipped(): void {
+    this.#format?.decoder.skipped();
+  }
+
+  complete(): void {
+    const record = this.#format?.decoder.flush();
+    if (record !== undefined) this.#record(record);
+  }
+
+  /** @param enough there is no more to tell it by */
+  #detect(sample: Buffer, enough: boolean): void {
+    const lines = visibleText(sample.subarray(0, SAMPLE_BYTES)).split('\n', SAMPLE_LINES);
+    if (!enough) lines.pop();
+    const format = detectFormat(lines, this.#options.now);
+    if (format === undefined && !enough) return;
+    this.#recognised = format !== undefined;
+    this.#format = format ?? { decoder: syslogDecoder(this.#options.now), isKmsg: false };
+    this.#assembler = new Assembler({
+      report: (report) => this.#report(report),
+      noVictim: (none) => this.#options.noVictim(none),
+      lines: !this.#format.isKmsg,
+    });
+    this.#scanner = new LineScanner(this.#format.decoder, this);
+  }
+
+  #scan(): void {
+    if (this.#sample.length > 0) this.#scanner?.push(this.#sample);
+    if (this.#scanner !== undefined) this.#sample = Buffer.alloc(0);
+  }
+
+  #record(record: LogRecord): void {
+    const assembler = this.#assembler as Assembler;
+    const kills = record.text.includes('Kill');
+    // A kill whose name holds newlines is known by the place of its last line.
+    this.#sinceKill = kills ? 0 : this.#sinceKill + 1;
+    if (this.#sinceKill <= STAMPS_AFTER_KILL) this.#stamps.set(record.sequence, record);
+    assembler.push({ ...record, timestampUs: this.#timestamp(record) });
+    if (kills || record.text.includes('oom-k')) this.#stale = 0;
+    if (!assembler.open && !kills) this.#stamps.clear();
+  }
+
+  #report(report: AssembledReport): void {
+    this.#options.report(report, this.#stamps.get(report.victims[0]?.sequence ?? -1));
+    // In a storm one report follows the other and nothing is ever idle.
+    for (const sequence of this.#stamps.keys())
+      if (sequence <= report.lastSequence) this.#stamps.delete(sequence);
+  }
+
+  /** The kernel's clock, or the wall's: what matters is how much time lies between two records. */
+  #timestamp(record: LogRecord): number | undefined {
+    if (record.timestampUs !== undefined) return record.timestampUs;
+    const { wallTime, wholeSeconds } = record;
+    if (wallTime === undefined) return undefined;
+    const clock = this.#clock;
+    const still = wholeSeconds && clock !== undefined && wallTime >= clock && wallTime - clock <= SECOND_MS;
+    this.#clock = still ? clock : wallTime;
+    return (this.#clock as number) * 1000;
+  }
+}
+
+/** Without the kernel's own numbers, what the log says is what makes it the same kill. */
+export function loggedId(report: AssembledReport, stamp: LogRecord | undefined, hostName: string): string {
+  const hash = createHash('sha256');
+  hash.update(JSON.stringify([hostName, stamp?.bootId, stamp?.timestampUs ?? stamp?.wallTime, report.raw]));
+  return `log:${hash.digest('hex').slice(0, 32)}`;
+}
