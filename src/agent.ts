@@ -16,8 +16,9 @@ import { Redactor } from './redact.ts';
 import { protectSelf } from './self-protection.ts';
 import type { AgentServer, AgentStatus, PartStatus } from './server.ts';
 import type { SinkContext } from './sink.ts';
-import { StateLockedError, Store } from './store.ts';
+import { type Bookmark, type Position, StateLockedError, Store } from './store.ts';
 import { Containers } from './watch/containers.ts';
+import { type LogPlace, type Place, parseLogPlace } from './watch/place.ts';
 
 /** What the agent is given of the process that it runs in. */
 export interface AgentIo {
@@ -78,6 +79,8 @@ class Agent {
   #captureStartedAt = 0;
   /** Sequence number up to which the kernel's log of this boot is dealt with; undefined: never looked at. */
   #position: number | undefined;
+  /** The same of the log file that is read in its place. */
+  #logPlace: LogPlace | undefined;
 
   constructor(config: Config, io: AgentIo) {
     this.#config = config;
@@ -94,7 +97,13 @@ class Agent {
     });
     const sinks = config.sinks.map(({ name }) => name);
     const { version } = packageJson;
-    this.#metrics = new Metrics({ version, node: process.versions.node, sinks, now: Date.now });
+    this.#metrics = new Metrics({
+      version,
+      node: process.versions.node,
+      sinks,
+      kernelLog: config.logFile === undefined ? 'kmsg' : 'log_file',
+      now: Date.now,
+    });
     this.#events = new Events(this.#log, this.#metrics, Date.now);
     this.#events.started(version, process.versions.node);
     this.#store = Store.open({ stateDir: config.stateDir, sinks, now: Date.now, observer: this.#events });
@@ -103,7 +112,7 @@ class Agent {
     this.#containers = new Containers({
       settings: config,
       // A capture that has failed reads on where it stopped.
-      kernelSees: () => this.#status?.kmsg.works !== false,
+      kernelSees: () => this.#status?.kernelLog.works !== false,
       observer: this.#events,
       now: Date.now,
       sleep: (ms, signal) => sleep(ms, undefined, { signal }),
@@ -118,7 +127,7 @@ class Agent {
   async run(): Promise<number> {
     const refused = protectSelf(DEFAULT_PATHS.proc);
     if (refused !== undefined) this.#events.selfProtectionRefused(refused);
-    this.#position = this.#resume();
+    this.#resume();
     this.#startCapture();
     this.#couriers.start();
     await this.#containers.start();
@@ -133,12 +142,19 @@ class Agent {
   }
 
   /** Where an earlier run ended: -1 when that was in another boot, undefined when there never was one. */
-  #resume(): number | undefined {
+  #resume(): void {
+    const { logFile } = this.#config;
+    if (logFile !== undefined) {
+      const place = this.#store.bookmark(bookmarkName(logFile));
+      this.#logPlace = place === undefined ? undefined : parseLogPlace(place);
+      if (this.#logPlace !== undefined) this.#events.resumed({ offset: this.#logPlace.offset });
+      return;
+    }
     const position = this.#store.position();
-    if (position === undefined) return undefined;
-    if (position.bootId !== this.#host.boot_id) return -1;
-    this.#events.resumed(position.sequence);
-    return position.sequence;
+    if (position === undefined) return;
+    const isThisBoot = position.bootId === this.#host.boot_id;
+    this.#position = isThisBoot ? position.sequence : -1;
+    if (isThisBoot) this.#events.resumed({ after_sequence: position.sequence });
   }
 
   #makeCouriers(): Couriers {
@@ -177,13 +193,14 @@ class Agent {
   }
 
   #startCapture(): void {
-    const { redact, redactPatterns, processRefresh, kernelLogRefresh, stateDir } = this.#config;
+    const { redact, redactPatterns, processRefresh, kernelLogRefresh, stateDir, logFile } = this.#config;
     this.#status = undefined;
     this.#capture = new Capture(
       {
         paths: DEFAULT_PATHS,
         host: this.#host,
         after: this.#position,
+        logFile: logFile === undefined ? undefined : { path: path.resolve(logFile), after: this.#logPlace },
         journal: this.#store.persistent ? path.join(stateDir, PROCESSES_FILE) : undefined,
         redact,
         redactPatterns,
@@ -202,16 +219,29 @@ class Agent {
         return;
       case 'witnessed': {
         // The command line exists nowhere else any more: nothing comes before the store.
-        const fresh = this.#store.commit(message.incidents, this.#at(message.sequence));
+        const fresh = this.#store.commit(message.incidents, this.#at(message.place));
         this.#couriers.wake();
         if (message.missed > 0) this.#events.missed(message.missed);
         this.#events.committed(fresh);
         this.#containers.witnessed(fresh);
         return;
       }
-      case 'position':
-      case 'stopped':
-        if (message.sequence >= 0) this.#store.savePosition(this.#at(message.sequence));
+      case 'place':
+      case 'stopped': {
+        const position = this.#at(message.place);
+        if (position !== undefined) this.#store.commit([], position);
+        return;
+      }
+      case 'kernel-log':
+        if (this.#status !== undefined) this.#status = { ...this.#status, kernelLog: message.reader };
+        if (message.reader.works) this.#events.readerRecovered('log file');
+        else this.#events.readerBlind('log file', message.reader.problem ?? 'no reason given');
+        return;
+      case 'log-changed':
+        this.#events.logFileChanged(message.how);
+        return;
+      case 'log-gap':
+        this.#events.logFileGap(message.reason);
         return;
       case 'lost':
         this.#events.kmsgGap(message.records, message.sequence);
@@ -228,18 +258,25 @@ class Agent {
     }
   }
 
-  #at(sequence: number): { bootId: string; sequence: number } {
-    this.#position = sequence;
-    return { bootId: this.#host.boot_id, sequence };
+  #at(place: Place | undefined): Position | Bookmark | undefined {
+    const { logFile } = this.#config;
+    if (place === undefined) return undefined;
+    if ('sequence' in place) {
+      this.#position = place.sequence;
+      return { bootId: this.#host.boot_id, sequence: place.sequence };
+    }
+    this.#logPlace = place;
+    return { source: bookmarkName(logFile ?? ''), place: JSON.stringify(place) };
   }
 
   #armed(status: CaptureStatus): void {
     if (this.#io.signal.aborted) return;
     this.#status = status;
     this.#failure = undefined;
-    if (status.kmsg.works) this.#events.armed(status, performance.now() - this.#captureStartedAt);
+    const { works, waits, problem } = status.kernelLog;
+    if (works || waits) this.#events.armed(status, performance.now() - this.#captureStartedAt);
     else {
-      this.#events.nothingToSee(status.kmsg.problem ?? 'no reason given');
+      this.#events.nothingToSee(problem ?? 'no reason given');
       this.#finished.resolve(NOTHING_WORKS);
     }
   }
@@ -285,13 +322,13 @@ class Agent {
     const status = this.#status;
     const still = status !== undefined && (this.#capture?.silentMs() ?? 0) > SILENT_MS;
     const problem = this.#failure ?? (still ? 'capture stands still' : undefined);
-    const sees = status?.kmsg.works === true && problem === undefined;
+    const sees = status?.kernelLog.works === true && problem === undefined;
     const parts: PartStatus[] = [
       {
         name: 'kernel log',
         works: sees,
         ...(!sees && {
-          problem: problem ?? status?.kmsg.problem ?? 'starting',
+          problem: problem ?? status?.kernelLog.problem ?? 'starting',
           cost: 'kills are not seen',
         }),
       },
@@ -339,4 +376,8 @@ class Agent {
     await this.#couriers.close();
     this.#store.close();
   }
+}
+
+function bookmarkName(logFile: string): string {
+  return `log-file ${path.resolve(logFile)}`;
 }

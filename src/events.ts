@@ -9,13 +9,14 @@ import type { Metrics, ReaderName } from './metrics.ts';
 import type { StoreObserver } from './store.ts';
 import type { FeedObserver } from './watch/container-feed.ts';
 
-const READER_NAMES = { kmsg: 'kmsg', 'process events': 'proc_connector' } as const;
+const READER_NAMES = { kmsg: 'kmsg', 'log file': 'log_file', 'process events': 'proc_connector' } as const;
 /** As the capture thread calls them. */
 type Reader = keyof typeof READER_NAMES;
 
 /** What a reader's blindness costs, for the log. */
 const COST: Readonly<Record<ReaderName, string>> = {
   kmsg: 'kills are not seen',
+  log_file: 'kills are not seen',
   proc_connector: 'processes are found by scans of /proc, so those that live for less than a scan are missed',
 };
 
@@ -46,7 +47,8 @@ export class Events implements DeliveryObserver, StoreObserver, FeedObserver {
 
   /** @param ms since the start of the process */
   armed(status: CaptureStatus, ms: number): void {
-    this.#metrics.readerUp.set({ reader: 'kmsg' }, Number(status.kmsg.works));
+    const kernelLog = this.#metrics.kernelLog === 'log_file' ? 'log file' : 'kmsg';
+    this.#metrics.readerUp.set({ reader: this.#metrics.kernelLog }, Number(status.kernelLog.works));
     this.#metrics.readerUp.set({ reader: 'proc_connector' }, Number(status.processEvents.works));
     this.#log('info', 'armed', {
       ms: Math.round(ms),
@@ -54,7 +56,7 @@ export class Events implements DeliveryObserver, StoreObserver, FeedObserver {
       ...(status.restored > 0 && { restored: status.restored }),
     });
     for (const [reader, { works, problem }] of [
-      ['kmsg', status.kmsg],
+      [kernelLog, status.kernelLog],
       ['process events', status.processEvents],
     ] as const)
       if (!works) this.readerBlind(reader, problem ?? 'no reason given');
@@ -62,7 +64,7 @@ export class Events implements DeliveryObserver, StoreObserver, FeedObserver {
 
   /** The agent ends. */
   nothingToSee(reason: string): void {
-    this.#metrics.readerUp.set({ reader: 'kmsg' }, 0);
+    this.#metrics.readerUp.set({ reader: this.#metrics.kernelLog }, 0);
     this.#log('error', 'no kill can be seen here, and nothing else works without that: ending', { reason });
   }
 
@@ -112,7 +114,7 @@ export class Events implements DeliveryObserver, StoreObserver, FeedObserver {
 
   /** Capture as a whole has ended: nothing is seen any more. */
   captureFailed(reason: string): void {
-    for (const reader of Object.values(READER_NAMES)) this.#metrics.readerUp.set({ reader }, 0);
+    for (const reader of this.#metrics.readers) this.#metrics.readerUp.set({ reader }, 0);
     this.#log('error', 'capture failed', { reason });
   }
 
@@ -124,6 +126,15 @@ export class Events implements DeliveryObserver, StoreObserver, FeedObserver {
       { sequence },
       records,
     );
+  }
+
+  /** By rotation, as a rule. */
+  logFileChanged(how: 'renamed' | 'truncated' | 'made anew'): void {
+    this.#log('debug', `log file: ${how}, reading on`);
+  }
+
+  logFileGap(reason: string): void {
+    this.#repeated('warn', `log gap ${reason}`, 'log file: lines may have been missed', { reason });
   }
 
   overrun(reader: Reader): void {
@@ -148,9 +159,9 @@ export class Events implements DeliveryObserver, StoreObserver, FeedObserver {
     this.#repeated('warn', 'journal', 'the process table is not kept for the next start', { reason });
   }
 
-  /** The watch goes on where an earlier run ended. */
-  resumed(sequence: number): void {
-    this.#log('info', 'resumed', { after_sequence: sequence });
+  /** The watch goes on where an earlier run ended: after a record of the kernel's log, or within a file. */
+  resumed(place: { readonly after_sequence: number } | { readonly offset: number }): void {
+    this.#log('info', 'resumed', { ...place });
   }
 
   /** Kills that happened while no agent ran, found in what the kernel still holds. */

@@ -9,7 +9,7 @@ import type { QueueState } from './store.ts';
 const PREFIX = 'oom_witness_';
 
 const SCOPES: readonly OomScope[] = ['cgroup', 'node', 'cpuset', 'mempolicy', 'sysrq', 'unknown'];
-export const READERS = ['kmsg', 'proc_connector'] as const;
+export const READERS = ['kmsg', 'log_file', 'proc_connector'] as const;
 export type ReaderName = (typeof READERS)[number];
 export const OUTCOMES = ['delivered', 'retried', 'rejected', 'dropped'] as const;
 
@@ -26,6 +26,8 @@ export interface MetricsOptions {
   readonly node: string;
   /** The names of the configured sinks. */
   readonly sinks: readonly string[];
+  /** Where kills are seen; default: the kernel's own log. */
+  readonly kernelLog?: Exclude<ReaderName, 'proc_connector'>;
   readonly now: () => number;
 }
 
@@ -37,6 +39,7 @@ export class Metrics {
   readonly #registry = new Registry();
   readonly #sinks: readonly string[];
   readonly #now: () => number;
+  readonly kernelLog: ReaderName;
   #sources: MetricSources | undefined;
 
   readonly kills = this.#counter('kills_total', 'Processes that the kernel killed for lack of memory', [
@@ -97,7 +100,8 @@ export class Metrics {
     'Repeated warnings that were counted instead of written',
   );
 
-  constructor({ version, node, sinks, now }: MetricsOptions) {
+  constructor({ version, node, sinks, kernelLog = 'kmsg', now }: MetricsOptions) {
+    this.kernelLog = kernelLog;
     this.#sinks = sinks;
     this.#now = now;
     this.latency = new Histogram({
@@ -110,7 +114,7 @@ export class Metrics {
     // Not `node`: in a cluster's Prometheus that is the machine.
     this.#gauge('build_info', 'Always 1', ['version', 'nodejs']).set({ version, nodejs: node }, 1);
     for (const scope of SCOPES) this.kills.inc({ scope }, 0);
-    for (const reader of READERS) this.readerUp.set({ reader }, 0);
+    for (const reader of this.readers) this.readerUp.set({ reader }, 0);
     for (const source of ['exec', 'scan', 'inherited', 'live', 'kernel-comm', 'none'])
       this.captures.inc({ source }, 0);
     for (const sink of sinks) {
@@ -122,6 +126,11 @@ export class Metrics {
     this.#defineCapture();
     this.#defineQueues();
     this.#defineProcess();
+  }
+
+  /** Those that there are here: a series of another would look like one that has failed. */
+  get readers(): readonly ReaderName[] {
+    return [this.kernelLog, 'proc_connector'];
   }
 
   get contentType(): string {
@@ -150,7 +159,20 @@ export class Metrics {
       ['connectorOverruns', 'proc_connector_overruns_total', 'Times that process events were lost (ENOBUFS)'],
       ['scans', 'proc_scans_total', 'Scans of /proc'],
     ];
-    for (const [source, name, help] of mirrors)
+    const logFile: typeof mirrors = [
+      ['logFileBytes', 'log_file_bytes_total', 'Bytes read from the log file'],
+      [
+        'logFileChanges',
+        'log_file_changes_total',
+        'Times that the log file was renamed, truncated or made anew',
+      ],
+      [
+        'logFileGaps',
+        'log_file_gaps_total',
+        'Times that the unread end of a log file was not found any more',
+      ],
+    ];
+    for (const [source, name, help] of this.kernelLog === 'log_file' ? [...mirrors, ...logFile] : mirrors)
       this.#counter(name, help, [], (counter) => mirror(counter, {}, this.#captured(source)));
     this.#counter('proc_connector_events_total', 'Process events', ['event'], (counter) => {
       counter.reset();

@@ -2,7 +2,7 @@ import { accessSync, constants } from 'node:fs';
 import path from 'node:path';
 import type { Incident } from './incident.ts';
 import type { Delivery, Recurrence } from './sink.ts';
-import { Ledger, type Position } from './store/ledger.ts';
+import { type Bookmark, Ledger, type Position } from './store/ledger.ts';
 import { lockStateDir, StateLockedError } from './store/lock.ts';
 import { makeFolderPrivately } from './store/private-file.ts';
 import type { QueueState, Settlement } from './store/queues.ts';
@@ -12,7 +12,7 @@ import { transfer } from './store/transfer.ts';
 import { isDamage, isDiskTrouble, sqliteCode } from './store/trouble.ts';
 import { WalSync } from './store/wal-sync.ts';
 
-export type { Position } from './store/ledger.ts';
+export type { Bookmark, Position } from './store/ledger.ts';
 export { StateLockedError } from './store/lock.ts';
 export type { QueueState, Settlement } from './store/queues.ts';
 
@@ -98,7 +98,7 @@ export class Store {
   }
 
   /**
-   * Stores, in one transaction, the incidents, a delivery of each for every sink, and the position up to which the kernel's log is
+   * Stores, in one transaction, the incidents, a delivery of each for every sink, and the position up to which the source is
    * done with. Only then may the watcher forget them.
    *
    * @param heldUntil milliseconds since the epoch until which its deliveries wait for `complete`; after a crash they go out
@@ -107,7 +107,7 @@ export class Store {
    */
   commit(
     incidents: readonly Incident[],
-    position?: Position,
+    position?: Position | Bookmark,
     heldUntil: (incident: Incident) => number = () => 0,
   ): readonly Incident[] {
     const now = this.#options.now();

@@ -128,7 +128,7 @@ describe('capture', () => {
   test('armed: what works, what does not, why, and what that costs', async () => {
     const { events, said, sample } = bench();
     const processEvents = { works: false, problem: 'needs CAP_NET_ADMIN' };
-    events.armed({ kmsg: WORKS, processEvents, descriptors: [], processes: 120, restored: 0 }, 41.7);
+    events.armed({ kernelLog: WORKS, processEvents, descriptors: [], processes: 120, restored: 0 }, 41.7);
     const [armed, blind] = said();
     assert.deepEqual(armed, {
       level: 'info',

@@ -18,11 +18,12 @@ const THREAD = new URL(
   import.meta.url,
 );
 
-export type StartOptions = Omit<CaptureOptions, 'stop' | 'counters'>;
+export type StartOptions = Omit<CaptureOptions, 'stop' | 'taken' | 'counters'>;
 
 export class Capture {
   readonly #worker: Worker;
   readonly #stop = new Int32Array(new SharedArrayBuffer(4));
+  readonly #taken = new Int32Array(new SharedArrayBuffer(4));
   readonly #counters = new Float64Array(new SharedArrayBuffer(8 * COUNTERS.length));
   readonly #ended: Promise<void>;
   #status: CaptureStatus | undefined;
@@ -36,11 +37,17 @@ export class Capture {
     received: (message: CaptureMessage) => void,
     failed: (error: Error) => void,
   ) {
-    const workerData: CaptureOptions = { ...options, stop: this.#stop, counters: this.#counters };
+    const workerData: CaptureOptions = {
+      ...options,
+      stop: this.#stop,
+      taken: this.#taken,
+      counters: this.#counters,
+    };
     this.#worker = new Worker(THREAD, { workerData, resourceLimits: RESOURCE_LIMITS, name: 'capture' });
     this.#worker.on('message', (message: CaptureMessage) => {
       if (message.type === 'armed') this.#status = message.status;
       received(message);
+      if (message.type === 'witnessed') Atomics.add(this.#taken, 0, message.incidents.length);
     });
     let reported = false;
     const fail = (error: Error) => {

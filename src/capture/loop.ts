@@ -6,11 +6,8 @@
  */
 
 import { incidentFromReport } from '../assemble/incident-from-report.ts';
-import type { KernelVictim, KillReport, NoVictim } from '../assemble/kill-report.ts';
-import { Assembler } from '../assemble.ts';
+import type { KernelVictim, NoVictim } from '../assemble/kill-report.ts';
 import type { Incident } from '../incident.ts';
-import { KmsgReader } from '../kernel/kmsg.ts';
-import type { KernelRecord } from '../kernel/kmsg-record.ts';
 import { CLONE_NEWCGROUP, loadLibc } from '../kernel/libc.ts';
 import { enterNamespace, ProcConnector } from '../kernel/proc-connector.ts';
 import { ProcFiles } from '../kernel/proc-files.ts';
@@ -18,6 +15,7 @@ import type { CapturedProcess } from '../processes/captured-process.ts';
 import { ProcessJournalFile } from '../processes/process-journal.ts';
 import { ProcessTable } from '../processes/process-table.ts';
 import { Redactor } from '../redact.ts';
+import type { KillSource, Sighting, SourceContext } from '../watch/kill-source.ts';
 import { CaptureClock } from './clock.ts';
 import { GroupKillSettings } from './group-kill-settings.ts';
 import { foreignPidNamespace } from './pid-namespace.ts';
@@ -31,11 +29,6 @@ import {
 } from './protocol.ts';
 import { PollWaiter, TimedWaiter, type Waiter } from './waiter.ts';
 
-/**
- * Records and events of one turn. While records are read and understood (15 µs each) no exec event is: what lives for a
- * shorter time than a turn dies unknown. A report has 34 records on Linux 5.10 and 109 on 7.2, and ten can come at once.
- */
-const RECORDS_PER_TURN = 100;
 const EVENTS_PER_TURN = 20_000;
 const SCANNED_PER_TURN = 100;
 
@@ -67,25 +60,24 @@ export class CaptureLoop {
   readonly #foreign: string | undefined;
   readonly #journal: ProcessJournalFile | undefined;
   readonly #table: ProcessTable;
-  readonly #assembler: Assembler;
-  readonly #records: KernelRecord[] = [];
-  #kmsg: KmsgReader | undefined;
+  readonly #source: KillSource;
   #connector: ProcConnector | undefined;
   #waiter: Waiter;
-  #reports: KillReport[] = [];
-  #noVictims = new Map<string | undefined, number>();
-  /** The last record that was in the ring before we came. */
-  #historyEnd = -1;
-  /** Of the last position that was posted. */
-  #posted = -1;
-  #settleAt = Number.POSITIVE_INFINITY;
   #scanning = false;
   #suspended: number;
   #nextRefresh = 0;
   #scanEvery: number;
   #nextScan = 0;
 
-  constructor(options: CaptureOptions, post: (message: CaptureMessage) => void) {
+  /** Incidents that were posted; wraps around like what counts those that were taken. */
+  readonly #posted = new Int32Array(1);
+
+  /** @param open makes the source of kills */
+  constructor(
+    options: CaptureOptions,
+    post: (message: CaptureMessage) => void,
+    open: (context: SourceContext) => KillSource,
+  ) {
     this.#options = options;
     this.#post = post;
     this.#files = new ProcFiles(options.paths.proc);
@@ -106,10 +98,14 @@ export class CaptureLoop {
       wallTime: (time) => this.#clock.wallTime(time),
       ...(this.#journal !== undefined && { journal: this.#journal }),
     });
-    this.#assembler = new Assembler({
-      report: (report) => this.#reports.push(report),
-      noVictim: (none) => this.#countNoVictim(none),
+    this.#source = open({
+      options,
+      clock: this.#clock,
       cgroupOf: (pid) => this.#table.cgroup(pid, this.#clock.now()),
+      silenceMs: (victim) => this.#groups.silenceMs(this.#cgroupOf(victim)),
+      untaken: () => ((this.#posted[0] as number) - Atomics.load(options.taken, 0)) | 0,
+      post,
+      add: (name, n) => this.#add(name, n),
     });
   }
 
@@ -119,7 +115,7 @@ export class CaptureLoop {
    * @throws when a reader that worked fails: whoever started the thread starts another one where this one stopped
    */
   run(): void {
-    const history = this.#openKmsg();
+    const kernelLog = this.#source.open();
     const processEvents = this.#openProcessEvents();
     const restored = this.#journal?.restore(this.#table) ?? 0;
     this.#scanAll();
@@ -128,15 +124,18 @@ export class CaptureLoop {
     this.#post({
       type: 'armed',
       status: {
-        kmsg: history.reader,
+        kernelLog,
         processEvents,
         processes: this.#table.size,
         restored,
         ...(this.#waiter.wakeFd !== undefined && { wakeFd: this.#waiter.wakeFd }),
-        descriptors: [this.#waiter.wakeFd, this.#connector?.fd].filter((fd) => fd !== undefined),
+        descriptors: [this.#waiter.wakeFd, this.#connector?.fd, ...this.#source.foreignFds].filter(
+          (fd) => fd !== undefined,
+        ),
       },
     });
-    this.#replay(history.records);
+    this.#source.replay();
+    this.#tell();
     try {
       while (Atomics.load(this.#options.stop, 0) === 0) {
         const turnedAt = this.#clock.now();
@@ -149,48 +148,12 @@ export class CaptureLoop {
     }
   }
 
-  /** Opens the log and reads what it holds already, at once: whatever comes after that is news. */
-  #openKmsg(): { reader: Reader; records: KernelRecord[] } {
-    const { after, paths } = this.#options;
-    const records: KernelRecord[] = [];
-    try {
-      this.#kmsg = KmsgReader.open(
-        paths.kmsg,
-        {
-          overrun: () => {
-            this.#add('kmsgOverruns', 1);
-            this.#post({ type: 'overrun', reader: 'kmsg' });
-          },
-          lost: (count, sequence) => {
-            this.#add('kmsgLost', count);
-            this.#post({ type: 'lost', records: count, sequence });
-          },
-        },
-        after,
-      );
-      const take = (record: KernelRecord) => {
-        if (after !== undefined) records.push(record);
-      };
-      while (this.#kmsg.drain(take, RECORDS_PER_TURN) === 'more');
-      this.#historyEnd = this.#kmsg.sequence;
-      return { reader: { works: true }, records };
-    } catch (error) {
-      this.#kmsg?.close();
-      this.#kmsg = undefined;
-      return {
-        reader: { works: false, problem: explainKmsg(paths.kmsg, error as NodeJS.ErrnoException) },
-        records,
-      };
-    }
-  }
-
   #openProcessEvents(): Reader {
-    const kmsgFd = this.#kmsg === undefined ? [] : [this.#kmsg.fd];
     const loaded = loadLibc();
     if ('missing' in loaded) return { works: false, problem: this.#foreign ?? loaded.missing };
     const { libc } = loaded;
     if (this.#foreign !== undefined) {
-      this.#waiter = new PollWaiter(libc, kmsgFd);
+      this.#waiter = new PollWaiter(libc, this.#source.fds);
       return { works: false, problem: this.#foreign };
     }
     // Seen from another cgroup namespace, the paths of /proc/PID/cgroup are not those that the kernel logs. Where
@@ -222,10 +185,10 @@ export class CaptureLoop {
         throw new Error(problem);
       }
       this.#connector = connector;
-      this.#waiter = new PollWaiter(libc, [...kmsgFd, connector.fd]);
+      this.#waiter = new PollWaiter(libc, [...this.#source.fds, connector.fd]);
       return { works: true };
     } catch (error) {
-      this.#waiter = new PollWaiter(libc, kmsgFd);
+      this.#waiter = new PollWaiter(libc, this.#source.fds);
       return { works: false, problem: (error as Error).message };
     }
   }
@@ -242,110 +205,55 @@ export class CaptureLoop {
     this.#add('scans', 1);
   }
 
-  /** Records that were in the ring before we came: missed, unless an earlier run has reported them. */
-  #replay(records: readonly KernelRecord[]): void {
-    for (const record of records) this.#assembler.push(record);
-    // What is still open may go on with live records.
-    this.#announce();
-    if (!this.#assembler.open) this.#postPosition(this.#kmsg?.sequence ?? -1);
-    this.#armSettle();
-  }
-
   #turn(): void {
     const now = this.#clock.now();
     this.#beat();
-    let more = false;
-    this.#records.length = 0;
-    // An empty look costs as much as a process event: node:fs says EAGAIN with an exception.
-    if (this.#kmsg !== undefined && this.#waiter.isReadable(this.#kmsg.fd))
-      more = this.#kmsg.drain((record) => this.#records.push(record), RECORDS_PER_TURN) === 'more';
+    this.#source.read((fd) => this.#waiter.isReadable(fd));
     this.#drainProcessEvents();
-    this.#assemble(more);
+    this.#source.understand();
+    this.#tell();
     if (this.#scanning) this.#scanning = this.#table.continueScan(SCANNED_PER_TURN);
     if (this.#scansOnly && now >= this.#nextScan) this.#scanForNew(now);
     if (now >= this.#nextRefresh) this.#refresh(now);
     this.#journal?.flush(this.#table, now);
   }
 
-  #assemble(more: boolean): void {
-    const records = this.#records;
-    if (records.length > 0) {
-      this.#add('kmsgRecords', records.length);
-      // Only when the ring has been emptied is the newest record as late as our waking up, no later.
-      if (!more) this.#clock.observe((records[records.length - 1] as KernelRecord).timestampUs);
-      for (const record of records) this.#assembler.push(record);
-      this.#armSettle();
-    }
-    if (this.#clock.now() >= this.#settleAt && !more) {
-      this.#assembler.settle();
-      this.#settleAt = Number.POSITIVE_INFINITY;
-    }
-    this.#announce();
-  }
-
-  /** How long the kernel has to be silent before an open kill is told: no time at all unless it may kill a group. */
-  #armSettle(): void {
-    const victim = this.#assembler.lastVictim;
-    this.#settleAt =
-      victim === undefined
-        ? Number.POSITIVE_INFINITY
-        : this.#clock.now() + this.#groups.silenceMs(this.#cgroupOf(victim));
-  }
-
   #cgroupOf(victim: KernelVictim): string | undefined {
     return victim.cgroup ?? this.#table.cgroup(victim.pid, this.#clock.now());
   }
 
-  /** Identifies what was assembled and hands it over, together with the place in the log up to which all is told. */
-  #announce(): void {
-    for (const [cgroup, times] of this.#noVictims) this.#post({ type: 'no-victim', cgroup, times });
-    this.#noVictims.clear();
-    if (this.#reports.length === 0) {
-      const { sequence } = this.#kmsg ?? { sequence: -1 };
-      if (sequence - this.#posted >= 1_000 && !this.#assembler.open) this.#postPosition(sequence);
-      return;
-    }
-    const incidents = this.#reports.map((report) => this.#incident(report));
-    const { openSince } = this.#assembler;
-    const last = this.#reports[this.#reports.length - 1] as KillReport;
-    this.#posted = openSince === undefined ? Math.max(last.lastSequence, this.#posted) : openSince - 1;
-    const missed = this.#reports.filter((report) => this.#isHistory(report)).length;
-    this.#reports = [];
-    this.#post({ type: 'witnessed', incidents, sequence: this.#posted, missed });
+  /** Identifies who was killed and hands it over, together with the place in the log up to which all is told. */
+  #tell(): void {
+    const told = this.#source.tell();
+    if (told === undefined) return;
+    const { sightings, noVictims, place } = told;
+    for (const [cgroup, times] of countByCgroup(noVictims)) this.#post({ type: 'no-victim', cgroup, times });
+    if (sightings.length > 0) {
+      const incidents = sightings.map((sighting) => this.#incident(sighting));
+      const missed = sightings.filter((sighting) => sighting.missed).length;
+      this.#posted[0] = (this.#posted[0] as number) + incidents.length;
+      this.#post({ type: 'witnessed', incidents, place, missed });
+    } else if (place !== undefined) this.#post({ type: 'place', place });
   }
 
-  #postPosition(sequence: number): void {
-    this.#posted = sequence;
-    this.#post({ type: 'position', sequence });
-  }
-
-  #isHistory(report: KillReport): boolean {
-    return report.lastSequence <= this.#historyEnd;
-  }
-
-  #incident(report: KillReport): Incident {
-    const { host } = this.#options;
-    const missed = this.#isHistory(report);
-    const killedAt =
-      report.timestampUs === undefined ? this.#clock.now() : this.#clock.ofKernel(report.timestampUs);
-    const victims = report.victims.map((victim) => this.#wholeProcess(victim));
+  #incident(sighting: Sighting): Incident {
+    const { report, missed, killedAt } = sighting;
+    const stranger = this.#foreign ?? sighting.stranger;
+    const victims =
+      stranger === undefined ? report.victims.map((victim) => this.#wholeProcess(victim)) : report.victims;
     const captured = victims.map((victim): CapturedProcess | undefined => {
-      const process = this.#foreign === undefined ? this.#table.capture(victim.pid, killedAt) : undefined;
-      const missing = this.#foreign ?? (missed ? NEVER_SEEN : undefined);
+      const process = stranger === undefined ? this.#table.capture(victim.pid, killedAt) : undefined;
+      const missing = stranger ?? (missed ? NEVER_SEEN : undefined);
       if (process !== undefined || missing === undefined) return process;
       return { pid: victim.pid, source: 'kernel-comm', truncated: false, redacted: 0, missing };
     });
-    const wall = missed ? this.#clock.wallTime(killedAt) : Date.now();
-    const unknown = missed
-      ? { ...report.unknown, time: "converted from the kernel's clock, which may be off after a long uptime" }
-      : report.unknown;
     return incidentFromReport(
-      { ...report, victims, unknown },
+      { ...report, victims },
       {
-        id: `${host.boot_id}:${report.firstSequence}`,
-        time: new Date(wall).toISOString(),
-        host: { name: host.name, boot_id: host.boot_id, kernel: host.kernel, arch: host.arch },
-        witness: 'kmsg',
+        id: sighting.id,
+        time: new Date(sighting.wallTime).toISOString(),
+        host: sighting.host,
+        witness: sighting.witness,
         captured,
       },
     );
@@ -353,7 +261,7 @@ export class CaptureLoop {
 
   /** Without the kernel's `oom-kill:` line, a process whose first thread has exited is named by another thread. */
   #wholeProcess(victim: KernelVictim): KernelVictim {
-    if (victim.threadId !== undefined || this.#foreign !== undefined) return victim;
+    if (victim.threadId !== undefined) return victim;
     const pid = this.#table.processOfThread(victim.pid);
     return pid === undefined || pid === victim.pid ? victim : { ...victim, pid, threadId: victim.pid };
   }
@@ -412,26 +320,16 @@ export class CaptureLoop {
     if (this.#scanning) return 0;
     const scan = this.#scansOnly ? this.#nextScan : Number.POSITIVE_INFINITY;
     const journal = this.#journal?.dueAt ?? Number.POSITIVE_INFINITY;
-    return Math.max(0, Math.min(this.#settleAt, this.#nextRefresh, scan, journal) - this.#clock.now());
-  }
-
-  #countNoVictim(none: NoVictim): void {
-    this.#noVictims.set(none.cgroup, (this.#noVictims.get(none.cgroup) ?? 0) + 1);
+    return Math.max(0, Math.min(this.#source.dueAt, this.#nextRefresh, scan, journal) - this.#clock.now());
   }
 
   #close(): void {
-    this.#assembler.settle();
-    this.#announce();
+    this.#source.end();
+    this.#tell();
     this.#journal?.flush(this.#table, Number.POSITIVE_INFINITY);
     this.#journal?.close();
-    this.#post({
-      type: 'stopped',
-      sequence:
-        this.#assembler.openSince === undefined
-          ? (this.#kmsg?.sequence ?? -1)
-          : this.#assembler.openSince - 1,
-    });
-    this.#kmsg?.close();
+    this.#post({ type: 'stopped', place: this.#source.place });
+    this.#source.close();
   }
 
   #beat(): void {
@@ -449,16 +347,8 @@ export class CaptureLoop {
 
 const NEVER_SEEN = 'it started and died while the agent was down';
 
-function explainKmsg(path: string, error: NodeJS.ErrnoException): string {
-  switch (error.code) {
-    case 'EACCES':
-    case 'EPERM':
-      return `${path}: permission denied. Run as root, or give the container CAP_SYSLOG and the device`;
-    case 'ENOENT':
-      return `${path}: not there. Mount the host's /dev/kmsg`;
-    case undefined:
-      return error.message;
-    default:
-      return `${path}: ${error.message}`;
-  }
+function countByCgroup(noVictims: readonly NoVictim[]): Map<string | undefined, number> {
+  const times = new Map<string | undefined, number>();
+  for (const { cgroup } of noVictims) times.set(cgroup, (times.get(cgroup) ?? 0) + 1);
+  return times;
 }

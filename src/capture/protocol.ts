@@ -1,5 +1,6 @@
 import type { Host, HostPaths } from '../host.ts';
 import type { Incident } from '../incident.ts';
+import type { LogPlace, Place } from '../watch/place.ts';
 
 /** What the capture thread is started with. */
 export interface CaptureOptions {
@@ -10,6 +11,8 @@ export interface CaptureOptions {
    * ring holds); undefined: the agent has never run here, so what the ring holds is history and not news.
    */
   readonly after: number | undefined;
+  /** Read in the place of the kernel's own log. */
+  readonly logFile: LogFileOptions | undefined;
   /** Where the process table survives the agent; undefined: nowhere. */
   readonly journal: string | undefined;
   readonly redact: boolean;
@@ -20,7 +23,15 @@ export interface CaptureOptions {
   readonly kernelLogRefreshMs: number;
   /** Int32, 0 -> 1 means stop. */
   readonly stop: Int32Array<SharedArrayBuffer>;
+  /** Int32, how many incidents the main thread has taken of those that were posted; wraps around. */
+  readonly taken: Int32Array<SharedArrayBuffer>;
   readonly counters: Float64Array<SharedArrayBuffer>;
+}
+
+export interface LogFileOptions {
+  readonly path: string;
+  /** Where an earlier run stopped; undefined: what is in the file is history and not news. */
+  readonly after: LogPlace | undefined;
 }
 
 /** Indexes into the shared counters: written by the capture thread alone, read at any time, no message needed. */
@@ -30,6 +41,9 @@ export const COUNTERS = [
   'kmsgRecords',
   'kmsgLost',
   'kmsgOverruns',
+  'logFileBytes',
+  'logFileChanges',
+  'logFileGaps',
   'forks',
   'execs',
   'exits',
@@ -44,10 +58,13 @@ export interface Reader {
   readonly works: boolean;
   /** Why it does not work, and the mend. */
   readonly problem?: string;
+  /** It is tried again and again, and works as soon as the problem is gone. */
+  readonly waits?: boolean;
 }
 
 export interface CaptureStatus {
-  readonly kmsg: Reader;
+  /** The kernel's own log, or the file in its place. */
+  readonly kernelLog: Reader;
   readonly processEvents: Reader;
   /** The processes known when capture was armed. */
   readonly processes: number;
@@ -64,17 +81,21 @@ export interface CaptureStatus {
 
 export type CaptureMessage =
   | { readonly type: 'armed'; readonly status: CaptureStatus }
-  /** Incidents in kernel order; everything up to and including `sequence` is contained in them or of no interest. */
+  /** Incidents in kernel order; everything up to `place` is contained in them or of no interest. */
   | {
       readonly type: 'witnessed';
       readonly incidents: readonly Incident[];
-      readonly sequence: number;
+      readonly place: Place | undefined;
       /** How many of them happened before this thread was started. */
       readonly missed: number;
     }
-  | { readonly type: 'position'; readonly sequence: number }
+  | { readonly type: 'place'; readonly place: Place }
+  /** The log file cannot be read any more, or again. */
+  | { readonly type: 'kernel-log'; readonly reader: Reader }
+  | { readonly type: 'log-changed'; readonly how: 'renamed' | 'truncated' | 'made anew' }
+  | { readonly type: 'log-gap'; readonly reason: string }
   | { readonly type: 'lost'; readonly records: number; readonly sequence: number }
   | { readonly type: 'overrun'; readonly reader: 'kmsg' | 'process events' }
   | { readonly type: 'no-victim'; readonly cgroup: string | undefined; readonly times: number }
   | { readonly type: 'journal-failed'; readonly problem: string }
-  | { readonly type: 'stopped'; readonly sequence: number };
+  | { readonly type: 'stopped'; readonly place: Place | undefined };

@@ -2,6 +2,7 @@
 import os from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { CaptureLoop } from './loop.ts';
+import type { CaptureOptions } from './protocol.ts';
 
 // Errors are how node:fs says EAGAIN: without a stack trace they cost a tenth.
 Error.stackTraceLimit = 0;
@@ -14,4 +15,12 @@ try {
   // Needs CAP_SYS_NICE; without it we are one among many.
 }
 
-new CaptureLoop(workerData, (message) => parentPort?.postMessage(message)).run();
+const options = workerData as CaptureOptions;
+const Source = options.logFile
+  ? (await import('../watch/log-file.ts')).LogFileSource
+  : (await import('../watch/kmsg.ts')).KmsgSource;
+new CaptureLoop(
+  options,
+  (message) => parentPort?.postMessage(message),
+  (context) => new Source(context),
+).run();

@@ -107,6 +107,12 @@ const AGENT_OPTIONS = {
     default: '10000',
     aliases: ['kr'],
   },
+  logFile: {
+    name: 'log-file',
+    value: 'PATH',
+    help: "read kills from this file (syslog, dmesg, journalctl) instead of the kernel's own log, through rotation",
+    schema: path,
+  },
   eventFormat: {
     name: 'event-format',
     value: EVENT_FORMATS.join('|'),

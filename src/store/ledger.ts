@@ -12,6 +12,12 @@ export interface Position {
   readonly sequence: number;
 }
 
+/** Up to where everything of another source is stored, in the source's own words. */
+export interface Bookmark {
+  readonly source: string;
+  readonly place: string;
+}
+
 const DAY_MS = 86_400_000;
 
 /** The statements of one open database. It knows no policy: `Store` decides what happens when one fails. */
@@ -37,7 +43,7 @@ export class Ledger {
   /** Returns those that were not known yet; each of them waits for every sink, not to be delivered before its `heldUntil`. */
   commit(
     incidents: readonly Incident[],
-    position: Position | undefined,
+    position: Position | Bookmark | undefined,
     now: number,
     heldUntil: (incident: Incident) => number,
   ): readonly Incident[] {
@@ -47,7 +53,8 @@ export class Ledger {
         const until = heldUntil(incident);
         for (const sink of this.queues.sinks) this.queues.enqueue(sink, incident.id, 0, until, null);
       }
-      if (position) this.savePosition(position);
+      if (position && 'source' in position) this.saveBookmark(position.source, position.place);
+      else if (position) this.savePosition(position);
       return fresh;
     });
   }

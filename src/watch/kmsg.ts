@@ -1,0 +1,197 @@
+/** Kills in the kernel's own log. */
+import type { KillReport, NoVictim } from '../assemble/kill-report.ts';
+import { Assembler } from '../assemble.ts';
+import type { Reader } from '../capture/protocol.ts';
+import { KmsgReader } from '../kernel/kmsg.ts';
+import type { KernelRecord } from '../kernel/kmsg-record.ts';
+import type { KillSource, Sighting, SourceContext, Told } from './kill-source.ts';
+import type { KmsgPlace } from './place.ts';
+
+/**
+ * Records of one turn. While records are read and understood (15 µs each) no exec event is: what lives for a
+ * shorter time than a turn dies unknown. A report has 34 records on Linux 5.10 and 109 on 7.2, and ten can come at once.
+ */
+const RECORDS_PER_TURN = 100;
+/** So often the place is told though there is no kill. */
+const RECORDS_PER_PLACE = 1_000;
+
+export class KmsgSource implements KillSource {
+  readonly #context: SourceContext;
+  readonly #assembler: Assembler;
+  readonly #records: KernelRecord[] = [];
+  #history: KernelRecord[] = [];
+  #kmsg: KmsgReader | undefined;
+  #more = false;
+  #reports: KillReport[] = [];
+  #noVictims: NoVictim[] = [];
+  /** The last record that was in the ring before we came. */
+  #historyEnd = -1;
+  /** Of the last place that was told. */
+  #told = -1;
+  #settleAt = Number.POSITIVE_INFINITY;
+
+  constructor(context: SourceContext) {
+    this.#context = context;
+    this.#assembler = new Assembler({
+      report: (report) => this.#reports.push(report),
+      noVictim: (none) => this.#noVictims.push(none),
+      cgroupOf: (pid) => context.cgroupOf(pid),
+    });
+  }
+
+  get fds(): readonly number[] {
+    return this.#kmsg === undefined ? [] : [this.#kmsg.fd];
+  }
+
+  get foreignFds(): readonly number[] {
+    return [];
+  }
+
+  get dueAt(): number {
+    return this.#settleAt;
+  }
+
+  /** Reads what the log holds already, at once: whatever comes after that is news. */
+  open(): Reader {
+    const { options, add, post } = this.#context;
+    const { after, paths } = options;
+    try {
+      this.#kmsg = KmsgReader.open(
+        paths.kmsg,
+        {
+          overrun: () => {
+            add('kmsgOverruns', 1);
+            post({ type: 'overrun', reader: 'kmsg' });
+          },
+          lost: (count, sequence) => {
+            add('kmsgLost', count);
+            post({ type: 'lost', records: count, sequence });
+          },
+        },
+        after,
+      );
+      const take = (record: KernelRecord) => {
+        if (after !== undefined) this.#history.push(record);
+      };
+      while (this.#kmsg.drain(take, RECORDS_PER_TURN) === 'more');
+      this.#historyEnd = this.#kmsg.sequence;
+      return { works: true };
+    } catch (error) {
+      this.close();
+      return { works: false, problem: explained(paths.kmsg, error as NodeJS.ErrnoException) };
+    }
+  }
+
+  /** Records that were in the ring before we came: missed, unless an earlier run has reported them. */
+  replay(): void {
+    for (const record of this.#history) this.#assembler.push(record);
+    this.#history = [];
+    this.#armSettle();
+  }
+
+  read(isReadable: (fd: number) => boolean): void {
+    this.#records.length = 0;
+    this.#more = false;
+    // An empty look costs as much as a process event: node:fs says EAGAIN with an exception.
+    if (this.#kmsg === undefined || !isReadable(this.#kmsg.fd)) return;
+    this.#more = this.#kmsg.drain((record) => this.#records.push(record), RECORDS_PER_TURN) === 'more';
+  }
+
+  understand(): void {
+    const { clock, add } = this.#context;
+    const newest = this.#records.at(-1);
+    if (newest !== undefined) {
+      add('kmsgRecords', this.#records.length);
+      // Only when the ring has been emptied is the newest record as late as our waking up, no later.
+      if (!this.#more) clock.observe(newest.timestampUs);
+      for (const record of this.#records) this.#assembler.push(record);
+      this.#armSettle();
+    }
+    if (clock.now() >= this.#settleAt && !this.#more) {
+      this.#assembler.settle();
+      this.#settleAt = Number.POSITIVE_INFINITY;
+    }
+  }
+
+  tell(): Told | undefined {
+    const reports = this.#reports;
+    const noVictims = this.#noVictims;
+    const place = this.#placeAfter(reports.at(-1));
+    if (reports.length === 0 && noVictims.length === 0 && place === undefined) return undefined;
+    this.#reports = [];
+    this.#noVictims = [];
+    return { sightings: reports.map((report) => this.#sighting(report)), noVictims, place };
+  }
+
+  end(): void {
+    this.#assembler.settle();
+  }
+
+  get place(): KmsgPlace | undefined {
+    const { openSince } = this.#assembler;
+    const sequence = openSince === undefined ? (this.#kmsg?.sequence ?? -1) : openSince - 1;
+    return sequence < 0 ? undefined : { sequence };
+  }
+
+  close(): void {
+    this.#kmsg?.close();
+    this.#kmsg = undefined;
+  }
+
+  #placeAfter(last: KillReport | undefined): KmsgPlace | undefined {
+    const { openSince } = this.#assembler;
+    if (last !== undefined)
+      this.#told = openSince === undefined ? Math.max(last.lastSequence, this.#told) : openSince - 1;
+    else {
+      const sequence = this.#kmsg?.sequence ?? -1;
+      // The first time, what the ring held counts as read.
+      const due = this.#told < 0 ? sequence >= 0 : sequence - this.#told >= RECORDS_PER_PLACE;
+      if (openSince !== undefined || !due) return undefined;
+      this.#told = sequence;
+    }
+    return { sequence: this.#told };
+  }
+
+  /** How long the kernel has to be silent before an open kill is told: no time at all unless it may kill a group. */
+  #armSettle(): void {
+    const victim = this.#assembler.lastVictim;
+    this.#settleAt =
+      victim === undefined
+        ? Number.POSITIVE_INFINITY
+        : this.#context.clock.now() + this.#context.silenceMs(victim);
+  }
+
+  #sighting(report: KillReport): Sighting {
+    const { clock, options } = this.#context;
+    const { name, boot_id, kernel, arch } = options.host;
+    const missed = report.lastSequence <= this.#historyEnd;
+    const killedAt = report.timestampUs === undefined ? clock.now() : clock.ofKernel(report.timestampUs);
+    const unknown = missed
+      ? { ...report.unknown, time: "converted from the kernel's clock, which may be off after a long uptime" }
+      : report.unknown;
+    return {
+      report: { ...report, unknown },
+      id: `${boot_id}:${report.firstSequence}`,
+      witness: 'kmsg',
+      host: { name, boot_id, kernel, arch },
+      killedAt,
+      wallTime: missed ? clock.wallTime(killedAt) : Date.now(),
+      missed,
+    };
+  }
+}
+
+function explained(path: string, { code, message }: NodeJS.ErrnoException): string {
+  const otherwise = "or tail a file that the kernel's log is written to: --log-file PATH";
+  switch (code) {
+    case 'EACCES':
+    case 'EPERM':
+      return `${path}: permission denied. Run as root, or give the container CAP_SYSLOG and the device, ${otherwise}`;
+    case 'ENOENT':
+      return `${path}: not there. Mount the host's /dev/kmsg, ${otherwise}`;
+    case undefined:
+      return `${message}, ${otherwise}`;
+    default:
+      return `${path}: ${message}`;
+  }
+}
