@@ -48,6 +48,7 @@ test('with nothing set there are defaults, and the sinks that nobody has to ask 
     config: undefined,
     processRefresh: 5000,
     kernelLogRefresh: 10_000,
+    logFile: undefined,
     eventFormat: 'incident',
     stateDir: '/var/lib/oom-witness',
     listen: { host: '127.0.0.1', port: 9110 },

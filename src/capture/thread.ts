@@ -16,11 +16,7 @@ try {
 }
 
 const options = workerData as CaptureOptions;
-const Source = options.logFile
-  ? (await import('../watch/log-file.ts')).LogFileSource
-  : (await import('../watch/kmsg.ts')).KmsgSource;
-new CaptureLoop(
-  options,
-  (message) => parentPort?.postMessage(message),
-  (context) => new Source(context),
-).run();
+const open = options.logFile
+  ? (await import('../watch/log-file.ts')).openLogFile
+  : (await import('../watch/kmsg.ts')).openKmsg;
+new CaptureLoop(options, (message) => parentPort?.postMessage(message), open).run();

@@ -15,7 +15,11 @@ const RECORDS_PER_TURN = 100;
 /** So often the place is told though there is no kill. */
 const RECORDS_PER_PLACE = 1_000;
 
-export class KmsgSource implements KillSource {
+export function openKmsg(context: SourceContext): KillSource {
+  return new KmsgSource(context);
+}
+
+class KmsgSource implements KillSource {
   readonly #context: SourceContext;
   readonly #assembler: Assembler;
   readonly #records: KernelRecord[] = [];

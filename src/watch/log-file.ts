@@ -29,6 +29,10 @@ const MISSING_MS = 5_000;
 /** So often the place is told though there is no kill. */
 const BYTES_PER_PLACE = 1 << 20;
 
+export function openLogFile(context: SourceContext): KillSource {
+  return new LogFileSource(context, Inotify.open());
+}
+
 export class LogFileSource implements KillSource {
   readonly #context: SourceContext;
   readonly #path: string;
@@ -52,7 +56,7 @@ export class LogFileSource implements KillSource {
   #troubleTold = false;
 
   /** @param inotify undefined: looks at the file again and again */
-  constructor(context: SourceContext, inotify = Inotify.open()) {
+  constructor(context: SourceContext, inotify: Inotify | undefined) {
     this.#context = context;
     const { logFile, kernelLogRefreshMs } = context.options;
     this.#path = logFile?.path ?? '';

@@ -11,6 +11,20 @@ const MOST_SIBLINGS = 100;
 
 /** Files that rotation may have made of the log, the newest first: their names begin like its. */
 export function siblings(file: string): string[] {
+  return listed(file).map(({ each }) => each);
+}
+
+/** Rotated after `old` was and before what is the log now, the oldest first. Compressed ones are left out. */
+export function rotatedSince(file: string, old: Stats): string[] {
+  const { base } = path.parse(file);
+  return listed(file)
+    .filter(({ each }) => /^[.-][\d.-]*\d$/.test(path.basename(each).slice(base.length)))
+    .filter(({ changed }) => changed > old.mtimeMs)
+    .map(({ each }) => each)
+    .reverse();
+}
+
+function listed(file: string): { each: string; changed: number }[] {
   const { dir, base, name } = path.parse(file);
   let names: string[];
   try {
@@ -23,8 +37,7 @@ export function siblings(file: string): string[] {
     .map((each) => path.join(dir, each))
     .map((each) => ({ each, changed: statSync(each, { throwIfNoEntry: false })?.mtimeMs ?? 0 }))
     .sort((a, b) => b.changed - a.changed)
-    .slice(0, MOST_SIBLINGS)
-    .map(({ each }) => each);
+    .slice(0, MOST_SIBLINGS);
 }
 
 export function bytesBefore(fd: number, offset: number, most: number): Buffer {

@@ -18,7 +18,14 @@ import {
   statSync,
 } from 'node:fs';
 import path from 'node:path';
-import { bytesBefore, continues, fingerprint, OVERLAP_BYTES, siblings } from './log-identity.ts';
+import {
+  bytesBefore,
+  continues,
+  fingerprint,
+  OVERLAP_BYTES,
+  rotatedSince,
+  siblings,
+} from './log-identity.ts';
 import type { LogPlace } from './place.ts';
 
 export const CHUNK_BYTES = 256 << 10;
@@ -136,6 +143,7 @@ export class LogTail {
       // Lines that were written to the old file after it had been read and before the new one was looked at.
       const late = this.#readOn(segment);
       if (late !== undefined && late !== 'truncated') return late;
+      if (this.#beginRotatedSince(segment)) continue;
       if (!this.#reopen(segment.isCopy ? undefined : 'renamed')) return undefined;
     }
     return undefined;
@@ -186,6 +194,16 @@ export class LogTail {
   #hasSuccessor({ inode, device }: Segment): boolean {
     const stat = this.#stat();
     return stat !== undefined && stat.size > 0 && (stat.ino !== inode || stat.dev !== device);
+  }
+
+  /** Where the log was rotated more than once since we looked. */
+  #beginRotatedSince({ fd }: Segment): boolean {
+    const [next] = rotatedSince(this.#path, fstatSync(fd));
+    const nextFd = next === undefined ? undefined : this.#openFile(next);
+    if (nextFd === undefined) return false;
+    this.#observer.changed('renamed');
+    this.#begin(nextFd, fstatSync(nextFd), 0);
+    return true;
   }
 
   #truncated(segment: Segment): void {

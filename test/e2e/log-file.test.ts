@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict';
+import {
+  appendFileSync,
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { hostname, tmpdir } from 'node:os';
+import path from 'node:path';
+import { describe, it, type TestContext } from 'node:test';
+import { KERN, parseKmsgRecord } from '../../src/kernel/kmsg-record.ts';
+import { AgentProcess, freshStateDir } from '../agent-process.ts';
+import { type Launched, launch, makeCgroup, whyNoKills } from '../kills/kills.ts';
+
+const skip = whyNoKills() ?? false;
+
+/** A syslog daemon: appends what the kernel logs to a file, when it is told to. */
+class Syslogd {
+  readonly file: string;
+  readonly #kmsg: number;
+
+  constructor(t: TestContext) {
+    const folder = mkdtempSync(path.join(tmpdir(), 'oom-witness-log-'));
+    this.file = path.join(folder, 'messages');
+    writeFileSync(this.file, `${new Date().toISOString()} ${hostname()} systemd[1]: Started.\n`);
+    this.#kmsg = openSync('/dev/kmsg', constants.O_RDONLY | constants.O_NONBLOCK);
+    t.after(() => {
+      closeSync(this.#kmsg);
+      rmSync(folder, { recursive: true, force: true });
+    });
+    this.#drain();
+  }
+
+  write(): void {
+    const lines = this.#drain().map((text) => `${new Date().toISOString()} ${hostname()} kernel: ${text}\n`);
+    for (const line of lines) appendFileSync(this.file, line);
+  }
+
+  rotate(): void {
+    renameSync(this.file, `${this.file}.1`);
+    writeFileSync(this.file, '');
+  }
+
+  #drain(): string[] {
+    const buffer = Buffer.alloc(16 << 10);
+    const lines: string[] = [];
+    for (;;)
+      try {
+        const record = parseKmsgRecord(buffer.subarray(0, readSync(this.#kmsg, buffer)));
+        if (record?.facility === KERN)
+          lines.push(`[${(record.timestampUs / 1e6).toFixed(6)}] ${record.text.replaceAll('\n', '#012')}`);
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        if (code === 'EAGAIN') return lines;
+        // Overwritten meanwhile: the next read goes on with what is left.
+        if (code !== 'EPIPE') throw error;
+      }
+  }
+}
+
+async function assertTold(agent: AgentProcess, victims: readonly Launched[]): Promise<void> {
+  const pids = victims.map(({ pid }) => pid);
+  await agent.until(() => agent.of(pids).length >= pids.length, `telling ${pids.length} kills`);
+  for (const { pid, args } of victims) {
+    const [incident, ...more] = agent.of([pid]);
+    assert.equal(more.length, 0, 'once');
+    assert.deepEqual(incident?.process.command_args, args, JSON.stringify(incident?.unknown));
+    assert.deepEqual(incident?.witness, ['log']);
+    assert.match(incident?.id ?? '', /^log:[0-9a-f]{32}$/);
+  }
+}
+
+describe('real kills in a log file', { skip }, () => {
+  for (const [name, nodeOptions] of [
+    ['watched with inotify', []],
+    ['looked at again and again, without node:ffi', ['--no-experimental-ffi']],
+  ] as const)
+    it(`are told with their command lines, through a rotation: ${name}`, async (t) => {
+      const group = makeCgroup(16 << 20);
+      t.after(() => group.remove());
+      const syslogd = new Syslogd(t);
+      const agent = await AgentProcess.start(t, { args: ['--log-file', syslogd.file], nodeOptions });
+      const first = await launch(group, { count: 3, liveMs: 1_500, text: ['--index=%d', 'two words', 'ü'] });
+      syslogd.write();
+      await assertTold(agent, first);
+      syslogd.rotate();
+      const second = await launch(group, { count: 3, parallel: 3, liveMs: 1_500 });
+      syslogd.write();
+      await assertTold(agent, second);
+      assert.equal(await agent.terminate(), 0);
+    });
+
+  it('are told after a restart, once, also when the log was rotated meanwhile', async (t) => {
+    const group = makeCgroup(16 << 20);
+    t.after(() => group.remove());
+    const syslogd = new Syslogd(t);
+    const options = { args: ['--log-file', syslogd.file], stateDir: freshStateDir(t) };
+    const first = await AgentProcess.start(t, options);
+    const before = await launch(group, { count: 1, liveMs: 100 });
+    syslogd.write();
+    await assertTold(first, before);
+    assert.equal(await first.terminate(), 0);
+    const missed = await launch(group, { count: 1, liveMs: 100 });
+    syslogd.write();
+    syslogd.rotate();
+    const second = await AgentProcess.start(t, options);
+    const after = await launch(group, { count: 1, liveMs: 100 });
+    syslogd.write();
+    await assertTold(second, after);
+    const [late] = second.of(missed.map(({ pid }) => pid));
+    assert.match(late?.unknown?.['process.command_line'] ?? '', /while the agent was down/);
+    assert.deepEqual(second.of(before.map(({ pid }) => pid)), []);
+  });
+});
+
+describe('a log file that cannot be read', () => {
+  it('in a folder that is not there: one line names the option, exit code 1', async (t) => {
+    const agent = AgentProcess.launch(t, { args: ['--log-file', '/nowhere/messages'] });
+    assert.equal(await agent.exited(), 1);
+    assert.match(JSON.stringify(agent.log.at(-1)), /--log-file \/nowhere\/messages: not there/);
+  });
+});
