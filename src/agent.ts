@@ -11,6 +11,7 @@ import { Couriers } from './deliver/delivery.ts';
 import { Events } from './events.ts';
 import { DEFAULT_PATHS, type Host, readHost } from './host.ts';
 import { createLog, type Log, lineWriter } from './log.ts';
+import { Families } from './metrics/families.ts';
 import { Metrics } from './metrics.ts';
 import { Redactor } from './redact.ts';
 import { protectSelf } from './self-protection.ts';
@@ -68,6 +69,7 @@ class Agent {
   readonly #store: Store;
   readonly #couriers: Couriers;
   readonly #containers: Containers;
+  #families: Families | undefined;
   readonly #finished = Promise.withResolvers<number>();
   #capture: Capture | undefined;
   #status: CaptureStatus | undefined;
@@ -130,8 +132,10 @@ class Agent {
     this.#resume();
     this.#startCapture();
     this.#couriers.start();
+    this.#families = await this.#openFamilies();
     await this.#containers.start();
     const server = await this.#startServer();
+    await this.#families.listen(this.#config.replaced, this.#events);
     const { signal } = this.#io;
     const asked = () => this.#finished.resolve(0);
     if (signal.aborted) asked();
@@ -224,6 +228,7 @@ class Agent {
         if (message.missed > 0) this.#events.missed(message.missed);
         this.#events.committed(fresh);
         this.#containers.witnessed(fresh);
+        this.#families?.witnessed(fresh);
         return;
       }
       case 'place':
@@ -294,6 +299,12 @@ class Agent {
     this.#restartMs = Math.min(this.#restartMs * 2, RESTART_MS.longest);
   }
 
+  #openFamilies(): Promise<Families> {
+    const { metrics: shown, replaced } = this.#config;
+    const containers = this.#containers.table;
+    return Families.open({ own: this.#metrics, shown, replaced, containers, now: Date.now });
+  }
+
   async #startServer(): Promise<AgentServer | undefined> {
     const { listen, apiToken } = this.#config;
     if (listen === 'off') return undefined;
@@ -305,7 +316,7 @@ class Agent {
         hostName: this.#host.name,
         incidents: this.#store,
         status: () => this.#parts(),
-        metrics: this.#metrics,
+        metrics: this.#families ?? this.#metrics,
         now: Date.now,
         failed: (reason) => this.#events.answerFailed(reason),
       });
@@ -366,6 +377,7 @@ class Agent {
     ]);
     stopped.abort();
     await this.#containers.stop();
+    await this.#families?.close();
     await server?.close();
     const drainMs = this.#config.drainTimeout;
     const left = await this.#couriers.drain(

@@ -1,5 +1,5 @@
 import { Argument, Command, CommanderError, Option as CommanderOption, Help } from 'commander';
-import { type Catalogue, secretFileName } from './config/catalogue.ts';
+import { type Catalogue, headingOf, secretFileName } from './config/catalogue.ts';
 import { environmentName, type Option } from './config/option.ts';
 import type { Flag } from './config.ts';
 import { shown } from './format.ts';
@@ -89,9 +89,9 @@ export async function execute(
 }
 
 function* flagsOf(all: Catalogue): Generator<CommanderOption> {
-  for (const { sink, options } of all.groups)
-    for (const option of options) {
-      const heading = sink === undefined ? 'Agent:' : `Delivery to ${sink}:`;
+  for (const group of all.groups)
+    for (const option of group.options) {
+      const heading = `${headingOf(group)}:`;
       yield flag(option.name, option.value, description(option)).helpGroup(heading);
       for (const alias of option.aliases ?? []) yield flag(alias, option.value, '').hideHelp();
       if (option.secret) yield flag(secretFileName(option), 'PATH', '').hideHelp();

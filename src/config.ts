@@ -1,12 +1,21 @@
 import { types } from 'node:util';
 import * as v from 'valibot';
-import { type Catalogue, catalogue, type Spelling, secretFileName, separator } from './config/catalogue.ts';
+import {
+  type Catalogue,
+  catalogue,
+  type OptionGroup,
+  type Spelling,
+  secretFileName,
+  separator,
+} from './config/catalogue.ts';
 import { readConfigFile } from './config/config-file.ts';
 import { nearest } from './config/nearest.ts';
 import { environmentName, type Option, OptionError } from './config/option.ts';
 import { type AgentSettings, agentSettings, INHERITED_VARIABLES, usesKubernetes } from './config/options.ts';
+import { inheritedSettings, programsNamed, type Replaced, refuseUnused } from './config/replaced.ts';
 import { readSmallFile } from './config/small-file.ts';
 import { shown } from './format.ts';
+import type { ReplacedProgram } from './replaced/program.ts';
 import type { SinkModule } from './sink.ts';
 import type { NamedSink } from './sinks.ts';
 
@@ -14,6 +23,7 @@ export type Origin =
   | { readonly kind: 'flag'; readonly name: string }
   | { readonly kind: 'environment'; readonly name: string }
   | { readonly kind: 'file'; readonly path: string; readonly key: string }
+  | { readonly kind: 'replaced'; readonly name: string }
   | { readonly kind: 'default' }
   | { readonly kind: 'unset' };
 
@@ -34,6 +44,8 @@ export interface ConfiguredSink {
 /** Everything that anybody can set, checked and deeply frozen. */
 export interface Config extends AgentSettings {
   readonly useKubernetes: boolean;
+  /** The programs of --replace. */
+  readonly replaced: readonly Replaced[];
   /** Those that somebody asked for, by name. */
   readonly sinks: readonly ConfiguredSink[];
   /** Every option there is, in the order of help. */
@@ -67,21 +79,59 @@ export async function loadConfig(
   const file = fromFlags.get('config') ?? fromEnvironment.get('config');
   const fromFile = assign(all, file === undefined ? [] : await fileAssignments(String(file.value)));
 
-  const resolved = all.groups
-    .flatMap(({ options }) => options)
-    .map((option) => {
-      const set = fromFlags.get(option.name) ?? fromEnvironment.get(option.name) ?? fromFile.get(option.name);
-      return resolve(option, set);
-    });
-  const values = Object.fromEntries(resolved.map(({ option, value }) => [option.name, value]));
+  const find = (name: string) => fromFlags.get(name) ?? fromEnvironment.get(name) ?? fromFile.get(name);
+  const programs = replacedPrograms(all, find('replace'));
+  refuseUnused(programs, (option) => find(option) !== undefined);
+  for (const [name, set] of assign(all, inheritedAssignments(programs, environment)))
+    if (!fromEnvironment.has(name)) fromEnvironment.set(name, set);
+
+  const isUsed = ({ program }: OptionGroup) =>
+    program === undefined || programs.some(({ name }) => name === program);
+  const told = all.groups.flatMap((group) =>
+    group.options.map((option) => (isUsed(group) ? resolve(option, find(option.name)) : unset(option))),
+  );
+  const replaced = programs.map((program) => ({ program, ...program.settings(valuesOf(told)) }));
+  const resolved = told.map((each) => implied(each, replaced));
+  const values = valuesOf(resolved);
   const origins = new Map(resolved.map(({ option, origin }) => [option.name, origin]));
   const settings = agentSettings(values);
   return deepFreeze({
     ...settings,
     useKubernetes: usesKubernetes(settings, environment),
+    replaced,
     sinks: sinks.flatMap((sink) => configured(sink, values, origins)),
     options: resolved.map(({ option, text, origin }) => ({ name: option.name, text, origin })),
   });
+}
+
+function replacedPrograms(all: Catalogue, set: SetOption | undefined): ReplacedProgram[] {
+  const { option } = all.spellings.get('replace')!;
+  return programsNamed(resolve(option, set).value as ReadonlySet<string>);
+}
+
+function* inheritedAssignments(
+  programs: readonly ReplacedProgram[],
+  environment: ConfigSources['environment'],
+): Generator<Assignment> {
+  for (const { name, variable, value } of inheritedSettings(programs, environment))
+    yield { name, value, origin: { kind: 'environment', name: variable } };
+}
+
+/** Where nobody says anything, a program that is replaced does. */
+function implied(told: Resolved, replaced: readonly Replaced[]): Resolved {
+  const { option, origin } = told;
+  if (origin.kind !== 'default' && origin.kind !== 'unset') return told;
+  for (const { program, implied } of replaced) {
+    const text = implied?.[option.name];
+    if (text === undefined) continue;
+    const origin: Origin = { kind: 'replaced', name: `--replace ${program.name}` };
+    return { option, value: parse(option, text, origin), text, origin };
+  }
+  return told;
+}
+
+function valuesOf(resolved: readonly Resolved[]): Record<string, unknown> {
+  return Object.fromEntries(resolved.map(({ option, value }) => [option.name, value]));
 }
 
 /** What one source says about one option. */
@@ -208,13 +258,17 @@ interface Resolved {
 function resolve(option: Option, set: SetOption | undefined): Resolved {
   if (set === undefined) {
     const { default: text } = option;
-    if (text === undefined) return { option, value: undefined, origin: { kind: 'unset' } };
+    if (text === undefined) return unset(option);
     return { option, value: parse(option, text, { kind: 'default' }), text, origin: { kind: 'default' } };
   }
   const { spelling, origin } = set;
   const given = spelling.isFile ? readSecret(option, String(set.value), origin) : set.value;
   const value = parse(option, given, origin);
   return { option, value, text: option.secret ? '***' : String(given), origin };
+}
+
+function unset(option: Option): Resolved {
+  return { option, value: undefined, origin: { kind: 'unset' } };
 }
 
 function readSecret(option: Option, path: string, origin: Origin): string {

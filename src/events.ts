@@ -72,7 +72,11 @@ export class Events implements DeliveryObserver, StoreObserver, FeedObserver {
     this.#log('info', 'listening', { url });
   }
 
-  /** It goes on without the page, the API and /metrics. */
+  replacing(program: string, url: string): void {
+    this.#log('info', 'listening in place of another program', { program, url });
+  }
+
+  /** It goes on without the page, the API and /metrics, or without a port of a replaced program. */
   notListening(reason: string): void {
     this.#log('error', 'not listening', { reason });
   }

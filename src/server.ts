@@ -1,28 +1,13 @@
-import { once } from 'node:events';
-import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import type { ListenAddress } from './config/options.ts';
+import type { ListenAddress } from './config/listen-address.ts';
+import { openListener } from './server/listener.ts';
 import { Site, type SiteOptions } from './server/site.ts';
 
+export { ListenError } from './server/listener.ts';
 export type { IncidentSource } from './server/site.ts';
 export type { AgentStatus, PartStatus } from './server/status.ts';
 
-/**
- * `import ... from 'node:http'` evaluates all of its exports, WebSocket among them, and so loads undici: 7.0 MB of
- * anonymous memory and 30 ms instead of 0.5 MB and 3 ms.
- */
-const http = process.getBuiltinModule('node:http');
-
 export interface ServerOptions extends Omit<SiteOptions, 'address'> {
   readonly listen: ListenAddress;
-}
-
-/** The address cannot be used; the message is one line that names the option and the mend. */
-export class ListenError extends Error {
-  constructor(message: string, cause: unknown) {
-    super(message, { cause });
-    this.name = 'ListenError';
-  }
 }
 
 export interface AgentServer {
@@ -32,61 +17,16 @@ export interface AgentServer {
   close(): Promise<void>;
 }
 
-const LIMITS = {
-  /** Bytes; browsers send about 1 KiB. */
-  maxHeaderSize: 8 << 10,
-  headersTimeout: 5000,
-  requestTimeout: 10_000,
-  keepAliveTimeout: 5000,
-  connectionsCheckingInterval: 5000,
-} as const;
-const MAX_CONNECTIONS = 128;
-/** A reader that takes nothing for so long is gone. */
-const SILENCE_MS = 30_000;
-const CLOSE_MS = 1000;
-
 /** @throws ListenError when the address is taken, not of this machine or not allowed */
-export async function startServer(options: ServerOptions): Promise<AgentServer> {
+export function startServer(options: ServerOptions): Promise<AgentServer> {
   const { listen } = options;
-  const server = http.createServer(LIMITS);
-  server.maxConnections = MAX_CONNECTIONS;
-  server.setTimeout(SILENCE_MS);
-  try {
-    server.listen({ host: listen.host, port: listen.port });
-    await once(server, 'listening');
-  } catch (error) {
-    throw new ListenError(explained(error as NodeJS.ErrnoException, listen), error);
-  }
-  // Such an error of one connection (too many open files) passes; the agent's work does not depend on it.
-  server.on('error', () => {});
-  const { address, port, family } = server.address() as AddressInfo;
-  const site = new Site({ ...options, address: { configured: listen.host, bound: address } });
-  server.on('request', (request, response) => site.answer(request, response));
-  const host = family === 'IPv6' ? `[${address}]` : address;
-  return { url: `http://${host}:${port}/`, close: () => close(server) };
-}
-
-function explained({ code, message }: NodeJS.ErrnoException, { host, port }: ListenAddress): string {
-  const place = `--listen ${host.includes(':') ? `[${host}]` : host}:${port}`;
-  switch (code) {
-    case 'EADDRINUSE':
-      return `${place}: the port is in use. Choose another one, or --listen off.`;
-    case 'EACCES':
-      return `${place}: ports below 1024 need root. Choose a higher one, or --listen off.`;
-    case 'EADDRNOTAVAIL':
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-      return `${place}: this machine has no such address. Use 127.0.0.1, [::1], 0.0.0.0 or one of its own, or --listen off.`;
-    default:
-      return `${place}: ${message}. Use another HOST:PORT, or --listen off.`;
-  }
-}
-
-async function close(server: Server): Promise<void> {
-  const closed = once(server, 'close');
-  server.close();
-  server.closeIdleConnections();
-  const timer = setTimeout(() => server.closeAllConnections(), CLOSE_MS);
-  await closed;
-  clearTimeout(timer);
+  return openListener({
+    listen,
+    option: 'listen',
+    instead: '--listen off',
+    answer: (address) => {
+      const site = new Site({ ...options, address: { configured: listen.host, bound: address } });
+      return (request, response) => site.answer(request, response);
+    },
+  });
 }

@@ -70,7 +70,10 @@ test('with nothing set there are defaults, and the sinks that nobody has to ask 
     enrichTimeout: 2000,
     dockerSocket: 'auto',
     containerdSocket: 'off',
+    metrics: new Set(['own']),
+    replace: new Set(),
     useKubernetes: false,
+    replaced: [],
   });
   assert.deepEqual(
     sinks.map(({ name }) => name),

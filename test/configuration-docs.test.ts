@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { catalogue, type OptionGroup, secretFileName } from '../src/config/catalogue.ts';
+import { catalogue, headingOf, type OptionGroup, secretFileName } from '../src/config/catalogue.ts';
 import { environmentName, type Option } from '../src/config/option.ts';
 import { loadSinks } from '../src/sinks.ts';
 
@@ -25,9 +25,9 @@ function firstDifference(actual: string, expected: string): { is: string; should
   return { is: is.at(at) ?? '', shouldBe: shouldBe[at] ?? '' };
 }
 
-function section({ sink, options }: OptionGroup): string {
-  const heading = sink === undefined ? 'The agent' : `Delivery to ${sink}`;
-  return `\n### ${heading}\n\n| option | default | meaning |\n| --- | --- | --- |\n${options.map(row).join('')}`;
+function section(group: OptionGroup): string {
+  const { options } = group;
+  return `\n### ${headingOf(group)}\n\n| option | default | meaning |\n| --- | --- | --- |\n${options.map(row).join('')}`;
 }
 
 function row(option: Option): string {

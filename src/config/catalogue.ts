@@ -1,3 +1,4 @@
+import { PROGRAMS } from '../replaced/programs.ts';
 import type { NamedSink } from '../sinks.ts';
 import { type Option, OptionError } from './option.ts';
 import { agentOptions } from './options.ts';
@@ -16,8 +17,10 @@ export interface Catalogue {
 }
 
 export interface OptionGroup {
-  /** Undefined: the agent itself. */
+  /** Neither of the two: the agent itself. */
   readonly sink?: string;
+  /** The program that is replaced. */
+  readonly program?: string;
   readonly options: readonly Option[];
 }
 
@@ -28,13 +31,14 @@ const TAKEN = ['help', 'version', 'json'];
 export function catalogue(sinks: readonly NamedSink[]): Catalogue {
   const groups: OptionGroup[] = [
     { options: agentOptions },
+    ...PROGRAMS.map(({ name, options }) => ({ program: name, options })),
     ...sinks.map(({ name, module }) => ({ sink: name, options: module.options })),
   ];
   const spellings = new Map<string, Spelling>();
   const owners = new Map(TAKEN.map((name) => [name, 'the command line']));
-  for (const { sink, options } of groups) {
-    const owner = sink === undefined ? 'the agent' : `the sink ${sink}`;
-    for (const option of options) {
+  for (const group of groups) {
+    const owner = ownerOf(group);
+    for (const option of group.options) {
       for (const [name, spelling] of spellingsOf(option)) {
         const other = owners.get(name);
         if (other !== undefined)
@@ -48,6 +52,17 @@ export function catalogue(sinks: readonly NamedSink[]): Catalogue {
     }
   }
   return { groups, spellings };
+}
+
+function ownerOf({ sink, program }: OptionGroup): string {
+  if (sink !== undefined) return `the sink ${sink}`;
+  return program === undefined ? 'the agent' : `--replace ${program}`;
+}
+
+/** Above its options, in help and documentation. */
+export function headingOf({ sink, program }: OptionGroup): string {
+  if (sink !== undefined) return `Delivery to ${sink}`;
+  return program === undefined ? 'Agent' : `In place of ${program}`;
 }
 
 function* spellingsOf(option: Option): Generator<[string, Spelling]> {

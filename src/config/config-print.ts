@@ -30,6 +30,8 @@ function originText(origin: Origin): string {
     case 'flag':
     case 'environment':
       return `${origin.kind} ${origin.name}`;
+    case 'replaced':
+      return origin.name;
     case 'file':
       return `file ${printable(origin.path)}`;
     default:

@@ -1,6 +1,8 @@
 /** The agent's own options. Those of a sink are in its file under `sinks/`. */
 import * as v from 'valibot';
 import { EVENT_FORMATS } from '../event-format.ts';
+import { OWN_FAMILY, PROGRAMS } from '../replaced/programs.ts';
+import { listenAddress } from './listen-address.ts';
 import { LOG_LEVEL_NAMES, logLevel } from './log-level.ts';
 import type { Option } from './option.ts';
 
@@ -30,24 +32,6 @@ const duration = v.pipe(
 
 const path = v.pipe(v.string(), v.nonEmpty('must be a path'));
 
-export interface ListenAddress {
-  readonly host: string;
-  readonly port: number;
-}
-
-const LISTEN = 'must be HOST:PORT, [IPV6]:PORT or off';
-
-const listenAddress = v.pipe(
-  v.string(),
-  v.regex(/^(off|(\[[\da-f:.]+\]|[\w.-]+):\d{1,5})$/i, LISTEN),
-  v.transform((text): ListenAddress | 'off' => {
-    if (text.toLowerCase() === 'off') return 'off';
-    const colon = text.lastIndexOf(':');
-    return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) };
-  }),
-  v.check((address) => address === 'off' || address.port <= 65_535, 'must have a port of at most 65535'),
-);
-
 const pattern = v.pipe(
   v.string(),
   v.rawTransform(({ dataset, addIssue, NEVER }) => {
@@ -71,6 +55,17 @@ const names = v.pipe(
   v.string(),
   v.transform((text) => new Set(text.split(',').map((name) => name.trim())).difference(new Set(['']))),
 );
+
+const programs = PROGRAMS.map(({ name }) => name);
+const programNames = someOf(programs);
+const familyNames = someOf([OWN_FAMILY, ...programs]);
+
+function someOf(allowed: readonly string[]) {
+  return v.pipe(
+    names,
+    v.check((given) => given.isSubsetOf(new Set(allowed)), `must be some of ${allowed.join(', ')}`),
+  );
+}
 
 const logFilter = v.pipe(
   v.string(),
@@ -237,6 +232,20 @@ const AGENT_OPTIONS = {
     help: 'where containerd tells of its containers; auto: /run/containerd/containerd.sock, if there is one',
     schema: path,
     default: 'off',
+  },
+  metrics: {
+    name: 'metrics',
+    value: 'FAMILY,…',
+    help: `what /metrics shows: ${OWN_FAMILY}, and the names of programs that --replace knows for theirs`,
+    schema: familyNames,
+    default: OWN_FAMILY,
+  },
+  replace: {
+    name: 'replace',
+    value: 'PROGRAM,…',
+    help: `take the place of these: their metrics, port, flags and environment variables; ${programs.join(', ')}`,
+    schema: programNames,
+    default: '',
   },
 } as const satisfies Record<string, Option>;
 

@@ -1,0 +1,92 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { configText } from '../../src/config/config-print.ts';
+import { OptionError } from '../../src/config/option.ts';
+import { type Config, type Flag, loadConfig } from '../../src/config.ts';
+
+const REPLACE: Flag = { name: 'replace', value: 'missing-container-metrics' };
+
+function load(flags: readonly Flag[], environment: Record<string, string> = {}): Promise<Config> {
+  return loadConfig([], { flags, environment });
+}
+
+async function refusal(flags: readonly Flag[], environment: Record<string, string> = {}): Promise<string> {
+  const error = await load(flags, environment).then(
+    () => assert.fail('it was accepted'),
+    (thrown) => thrown,
+  );
+  assert.ok(error instanceof OptionError, error.stack);
+  return error.message;
+}
+
+test('nothing is replaced unless asked for, and its variables say nothing', async () => {
+  const environment = { BIND_ADDRESS: 'nonsense', DOCKER: 'false', DOCKER_HOST: 'tcp://10.0.0.1:2375' };
+  const { replaced, metrics, dockerSocket, containerdSocket } = await load([], environment);
+  assert.deepEqual(replaced, []);
+  assert.deepEqual([...metrics], ['own']);
+  assert.deepEqual([dockerSocket, containerdSocket], ['auto', 'off']);
+});
+
+test('missing-container-metrics: its port, both sockets where they are', async () => {
+  const config = await load([REPLACE]);
+  const [{ program, listen } = assert.fail()] = config.replaced;
+  assert.equal(program.name, 'missing-container-metrics');
+  assert.deepEqual(listen, { host: '', port: 3001 });
+  assert.deepEqual([config.dockerSocket, config.containerdSocket], ['auto', 'auto']);
+  assert.match(configText(config), /^containerd-socket: auto +# --replace missing-container-metrics$/m);
+});
+
+test('its variables, behind ours and behind flags', async () => {
+  const environment = {
+    OOM_WITNESS_REPLACE: 'missing-container-metrics',
+    BIND_ADDRESS: '127.0.0.1:4001',
+    DOCKER: 'F',
+    CONTAINERD: '0',
+  };
+  const config = await load([], environment);
+  assert.deepEqual(config.replaced[0]?.listen, { host: '127.0.0.1', port: 4001 });
+  assert.deepEqual([config.dockerSocket, config.containerdSocket], ['off', 'off']);
+  assert.match(configText(config), /^bind-address: 127.0.0.1:4001 +# environment BIND_ADDRESS$/m);
+
+  const flags: Flag[] = [
+    { name: 'bind-address', value: '[::1]:5001' },
+    { name: 'containerd-socket', value: '/run/c.sock' },
+  ];
+  const other = await load(flags, { ...environment, DOCKER_HOST: 'unix:///run/user/1000/docker.sock' });
+  assert.deepEqual(other.replaced[0]?.listen, { host: '::1', port: 5001 });
+  assert.deepEqual(
+    [other.dockerSocket, other.containerdSocket],
+    ['/run/user/1000/docker.sock', '/run/c.sock'],
+  );
+});
+
+test('what cannot be is one line that names the option and the mend', async () => {
+  assert.equal(
+    await refusal([{ name: 'replace', value: 'oomd' }]),
+    '--replace: must be some of missing-container-metrics (got "oomd").',
+  );
+  assert.equal(
+    await refusal([{ name: 'metrics', value: 'own,all' }]),
+    '--metrics: must be some of own, missing-container-metrics (got "own,all").',
+  );
+  assert.equal(
+    await refusal([{ name: 'bind-address', value: ':3001' }]),
+    '--bind-address means nothing without --replace missing-container-metrics. Add that, or leave it out.',
+  );
+  assert.equal(
+    await refusal([REPLACE], { BIND_ADDRESS: '3001' }),
+    '--bind-address (BIND_ADDRESS): must be :PORT, HOST:PORT or [IPV6]:PORT (got "3001").',
+  );
+  assert.equal(
+    await refusal([REPLACE], { DOCKER_HOST: 'tcp://10.0.0.1:2375' }),
+    'DOCKER_HOST: must be unix:///PATH. Docker is followed through its unix socket only: see --docker-socket.',
+  );
+  assert.equal(
+    await refusal([REPLACE, { name: 'docker', value: 'maybe' }]),
+    '--docker: must be true or false (got "maybe").',
+  );
+  assert.equal(
+    await refusal([REPLACE, { name: 'bind-address', value: ':70000' }]),
+    '--bind-address: must have a port of at most 65535 (got ":70000").',
+  );
+});
