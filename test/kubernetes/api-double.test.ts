@@ -6,6 +6,9 @@ describeApiContract('ApiDouble', async (t) => {
   return {
     kubeconfig: double.kubeconfig(),
     namespace: 'contract',
+    async forget() {
+      double.store.compact();
+    },
     async token() {
       return 'first-token';
     },
