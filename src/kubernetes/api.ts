@@ -11,6 +11,13 @@ export interface Selection {
   readonly labelSelector?: string;
 }
 
+export interface WatchSelection extends Selection {
+  readonly resourceVersion: string;
+  readonly bookmarks: true;
+  /** Called when the server has taken it, which may be long before it has anything to tell. */
+  readonly opened?: () => void;
+}
+
 export interface ListPage<T> {
   readonly items: readonly T[];
   /** Of the whole list, the same on each page: where a watch goes on. */
@@ -26,11 +33,7 @@ export interface KubernetesApi {
   /** Page by page. What the server forgets in the middle (410) throws: the pages so far are no list. */
   list<T>(path: string, selection: Selection, signal?: AbortSignal): AsyncIterable<ListPage<T>>;
   /** Ends when the server ends it, which it does every few minutes. Throws ApiError; status 410: list anew. */
-  watch<T>(
-    path: string,
-    selection: Selection & { readonly resourceVersion: string; readonly bookmarks: true },
-    signal: AbortSignal,
-  ): AsyncIterable<WatchEvent<T>>;
+  watch<T>(path: string, selection: WatchSelection, signal: AbortSignal): AsyncIterable<WatchEvent<T>>;
   create<T>(path: string, body: object, signal?: AbortSignal): Promise<T>;
   patch<T>(path: string, body: object, type: 'merge' | 'strategic-merge', signal?: AbortSignal): Promise<T>;
   /** Status 409 where the `resourceVersion` in `body` is stale. */

@@ -62,16 +62,18 @@ export class HttpClient {
 
   /**
    * @param idleMs of silence after which the connection counts as dead; `limitIdle` changes it as the stream teaches
+   * @param opened called when the answer begins
    */
   async *stream(
     call: Call,
     signal: AbortSignal,
-    idleMs: number,
+    { idleMs, opened }: { readonly idleMs: number; readonly opened: (() => void) | undefined },
   ): AsyncGenerator<{ readonly chunk: Buffer; limitIdle(ms: number): void }> {
     const exchange = new Exchange(signal, this.#options.timeoutMs, this.#credentials.server.host);
     try {
       const response = await this.#open(call, exchange);
       exchange.begun(idleMs);
+      opened?.();
       const limitIdle = (ms: number) => exchange.limitIdle(ms);
       for await (const chunk of response) yield { chunk, limitIdle };
       exchange.throwIfEnded();

@@ -1,4 +1,4 @@
-import type { KubernetesApi, ListPage, Selection, WatchEvent } from './api.ts';
+import type { KubernetesApi, ListPage, Selection, WatchEvent, WatchSelection } from './api.ts';
 import type { Credentials } from './credentials.ts';
 import { HttpClient } from './http-client.ts';
 import { LineReader } from './line-reader.ts';
@@ -101,7 +101,7 @@ export class HttpsApi implements KubernetesApi {
 
   async *watch<T>(
     path: string,
-    { fieldSelector, labelSelector, resourceVersion, bookmarks }: Parameters<KubernetesApi['watch']>[1],
+    { fieldSelector, labelSelector, resourceVersion, bookmarks, opened }: WatchSelection,
     signal: AbortSignal,
   ): AsyncGenerator<WatchEvent<T>> {
     const { watchMs, graceMs, bookmarkMs, lineLimit, random } = this.#options;
@@ -115,7 +115,7 @@ export class HttpsApi implements KubernetesApi {
       resourceVersion,
       timeoutSeconds: String(timeoutSeconds),
     };
-    const stream = this.#client.stream({ method: 'GET', path, query }, signal, idleMs);
+    const stream = this.#client.stream({ method: 'GET', path, query }, signal, { idleMs, opened });
     const lines = new LineReader(lineLimit);
     for await (const { chunk, limitIdle } of stream)
       for (const line of linesOf(lines, chunk, path)) {

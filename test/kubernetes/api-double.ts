@@ -59,6 +59,7 @@ export class ApiDouble {
   readonly #sockets = new Set<Socket>();
   readonly #watches = new Set<ApiWatch>();
   readonly #faults: { readonly match: RegExp; readonly fault: Fault; left: number }[] = [];
+  readonly #awaitWatch: (() => void)[] = [];
   #port = 0;
 
   constructor(certificates: Certificates) {
@@ -151,6 +152,17 @@ export class ApiDouble {
     for (const socket of this.#sockets) socket.destroy();
   }
 
+  /** Resolves when somebody watches from now on. */
+  nextWatch(): Promise<void> {
+    return new Promise((resolve) => this.#awaitWatch.push(resolve));
+  }
+
+  /** Resolves when all connections are closed that are open now. */
+  async closed(): Promise<void> {
+    const closed = [...this.#sockets].map((socket) => new Promise((resolve) => socket.on('close', resolve)));
+    await Promise.all(closed);
+  }
+
   async down(): Promise<void> {
     if (!this.#server.listening) return;
     this.#server.close();
@@ -191,6 +203,7 @@ export class ApiDouble {
 
   #watch(watch: ApiWatch, response: ServerResponse): void {
     this.#watches.add(watch);
+    for (const resolve of this.#awaitWatch.splice(0)) resolve();
     response.on('close', () => {
       watch.end();
       this.#watches.delete(watch);
