@@ -179,7 +179,7 @@ describe('options', () => {
       });
 
   for (const patch of patches)
-    it(`${title(patch)} sets variables of options that exist`, { todo: true }, async () => {
+    it(`${title(patch)} sets variables of options that exist`, async () => {
       const agent = workloads.find(({ kind }) => kind === 'DaemonSet') as Manifest;
       const variables = (container(patch).env ?? []).map(({ name, value }) => [name, value ?? '']);
       await configOf(agent, Object.fromEntries(variables));
