@@ -3,12 +3,12 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import { AgentProcess, freshStateDir } from './agent-process.ts';
 import { launch, makeCgroup, whyNoKills } from './kills/kills.ts';
+import { cacheFolder } from './servers/cache.ts';
 import { receiveUdp } from './servers/syslog-receiver.ts';
 import { addressOfNobody, Receiver } from './sinks/receiver.ts';
 
@@ -18,8 +18,7 @@ type InstalledNode = { readonly node: string } | { readonly missing: string };
 
 /** Node.js 24 in the tests' cache, put there by npm the first time. */
 async function installNode24(): Promise<InstalledNode> {
-  const cache = process.env.OOM_WITNESS_TEST_CACHE ?? path.join(homedir(), '.cache', 'oom-witness-test');
-  const folder = path.join(cache, 'node-24');
+  const folder = path.join(cacheFolder(), 'node-24');
   const name = `node-linux-${process.arch}`;
   const program = path.join('node_modules', name, 'bin', 'node');
   if (existsSync(path.join(folder, program))) return { node: path.join(folder, program) };

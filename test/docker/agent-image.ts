@@ -10,17 +10,14 @@ import {
   statSync,
   utimesSync,
 } from 'node:fs';
-import { homedir } from 'node:os';
 import path from 'node:path';
 import packageJson from '../../package.json' with { type: 'json' };
+import { cacheFolder } from '../servers/cache.ts';
 import { Docker, dockerPackages } from '../servers/docker.ts';
 import { BUILD_BASE, importBuildBase } from './build-base.ts';
 
 const ROOT = path.join(import.meta.dirname, '../..');
-const CACHE = path.join(
-  process.env.OOM_WITNESS_TEST_CACHE ?? path.join(homedir(), '.cache', 'oom-witness-test'),
-  'agent-image',
-);
+const CACHE = path.join(cacheFolder(), 'agent-image');
 /** Of 120 MB each. */
 const KEPT = 5;
 /** Another checkout's tests may be about to read theirs. */

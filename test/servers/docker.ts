@@ -105,15 +105,11 @@ export class Docker {
     return (await this.command('events', ...range, '--format', '{{.Status}}')).split('\n');
   }
 
-  /**
-   * `docker import`: an image of one layer.
-   *
-   * @param folder its root; what links point at is copied
-   */
-  async importImage(name: string, folder: string, changes: readonly string[] = []): Promise<void> {
+  /** `docker import`: an image of one layer, the files below `folder`. */
+  async importImage(name: string, folder: string): Promise<void> {
     const archive = this.#at(`${name}.tar`);
-    await run('tar', ['-C', folder, '--dereference', '-cf', archive, '.']);
-    await this.command('import', ...changes.flatMap((change) => ['--change', change]), archive, name);
+    await run('tar', ['-C', folder, '-cf', archive, '.']);
+    await this.command('import', archive, name);
     rmSync(archive);
   }
 

