@@ -16,7 +16,7 @@ import { Metrics } from './metrics.ts';
 import { Redactor } from './redact.ts';
 import { protectSelf } from './self-protection.ts';
 import type { AgentServer, AgentStatus, PartStatus } from './server.ts';
-import type { SinkContext } from './sink.ts';
+import { type SinkContext, takesKind } from './sink.ts';
 import { type Bookmark, type Position, StateLockedError, Store } from './store.ts';
 import { Containers } from './watch/containers.ts';
 import { type LogPlace, type Place, parseLogPlace } from './watch/place.ts';
@@ -108,7 +108,14 @@ class Agent {
     });
     this.#events = new Events(this.#log, this.#metrics, Date.now);
     this.#events.started(version, process.versions.node);
-    this.#store = Store.open({ stateDir: config.stateDir, sinks, now: Date.now, observer: this.#events });
+    this.#store = Store.open({
+      stateDir: config.stateDir,
+      sinks,
+      takes: (sink, { kind }) =>
+        config.sinks.some(({ name, module, settings }) => name === sink && takesKind(module, settings, kind)),
+      now: Date.now,
+      observer: this.#events,
+    });
     this.#events.storeOpened(this.#store.persistent);
     this.#couriers = this.#makeCouriers();
     this.#containers = new Containers({
@@ -162,7 +169,7 @@ class Agent {
   }
 
   #makeCouriers(): Couriers {
-    const { stateDir, eventFormat, sinks } = this.#config;
+    const { stateDir, eventFormat, sinks, useKubernetes } = this.#config;
     const context: SinkContext = {
       host: {
         name: this.#host.name,
@@ -175,6 +182,7 @@ class Agent {
       now: Date.now,
       stdout: this.#io.stdout,
       onReopen: this.#io.onReopen,
+      ...(useKubernetes && { kubernetes: this.#kubernetes() }),
       log: this.#log,
     };
     return new Couriers(
@@ -194,6 +202,17 @@ class Agent {
         random: Math.random,
       },
     );
+  }
+
+  #kubernetes(): NonNullable<SinkContext['kubernetes']> {
+    const { kubeconfig, nodeName } = this.#config;
+    return {
+      connect: async () => {
+        const { connect } = await import('./kubernetes/connection.ts');
+        return connect({ ...(kubeconfig !== undefined && { kubeconfig }) });
+      },
+      ...(nodeName !== undefined && { nodeName }),
+    };
   }
 
   #startCapture(): void {

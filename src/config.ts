@@ -16,7 +16,7 @@ import { inheritedSettings, programsNamed, type Replaced, refuseUnused } from '.
 import { readSmallFile } from './config/small-file.ts';
 import { shown } from './format.ts';
 import type { ReplacedProgram } from './replaced/program.ts';
-import type { SinkModule } from './sink.ts';
+import type { SinkModule, SinkSurroundings } from './sink.ts';
 import type { NamedSink } from './sinks.ts';
 
 export type Origin =
@@ -95,11 +95,12 @@ export async function loadConfig(
   const values = valuesOf(resolved);
   const origins = new Map(resolved.map(({ option, origin }) => [option.name, origin]));
   const settings = agentSettings(values);
+  const surroundings = { useKubernetes: usesKubernetes(settings, environment), tellRestarts: false };
   return deepFreeze({
     ...settings,
-    useKubernetes: usesKubernetes(settings, environment),
+    useKubernetes: surroundings.useKubernetes,
     replaced,
-    sinks: sinks.flatMap((sink) => configured(sink, values, origins)),
+    sinks: sinks.flatMap((sink) => configured(sink, values, surroundings, origins)),
     options: resolved.map(({ option, text, origin }) => ({ name: option.name, text, origin })),
   });
 }
@@ -308,11 +309,12 @@ function check(option: Option, schema: v.GenericSchema, input: unknown, origin: 
 function configured(
   { name, module }: NamedSink,
   values: Readonly<Record<string, unknown>>,
+  surroundings: SinkSurroundings,
   origins: ReadonlyMap<string, Origin>,
 ): ConfiguredSink[] {
   const own = Object.fromEntries(module.options.map((option) => [option.name, values[option.name]]));
   try {
-    const settings = module.settings(own);
+    const settings = module.settings(own, surroundings);
     return settings === undefined ? [] : [{ name, module, settings }];
   } catch (error) {
     if (!(error instanceof OptionError)) throw error;

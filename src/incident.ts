@@ -8,8 +8,11 @@
 
 export const INCIDENT_SCHEMA = 'oom-witness.incident/1';
 
-/** `oom_warning`: before a kill. `oom_unseen`: a kernel counter moved and no record was seen. */
-export type IncidentKind = 'oom_kill' | 'oom_warning' | 'oom_unseen';
+/**
+ * `oom_warning`: before a kill. `oom_unseen`: a kernel counter moved and no record was seen. `oom_restart`: a container whose
+ * earlier instance was OOM killed, in the words of Kubernetes, runs again; no kill of its own, and only for sinks that ask for it.
+ */
+export type IncidentKind = 'oom_kill' | 'oom_warning' | 'oom_unseen' | 'oom_restart';
 
 export type Witness = 'kmsg' | 'log' | 'memory.events' | 'docker' | 'containerd' | 'kubernetes';
 
@@ -150,6 +153,7 @@ export interface Kubernetes {
   readonly pod?: {
     readonly name?: string;
     readonly uid?: string;
+    readonly resource_version?: string;
     readonly labels?: Readonly<Record<string, string>>;
     readonly annotations?: Readonly<Record<string, string>>;
   };

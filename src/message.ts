@@ -42,6 +42,7 @@ const WHAT: Readonly<Record<IncidentKind, string>> = {
   oom_kill: 'OOM kill',
   oom_warning: 'OOM warning',
   oom_unseen: 'OOM kill (not seen)',
+  oom_restart: 'Restart after an OOM kill',
 };
 
 export function messageOf(incident: Incident, recurrence: Recurrence, zone: TimeZone): Message {

@@ -1,6 +1,7 @@
 import type { Option } from './config/option.ts';
 import type { EventFormat } from './event-format.ts';
-import type { Incident, IncidentHost } from './incident.ts';
+import type { Incident, IncidentHost, IncidentKind } from './incident.ts';
+import type { KubernetesApi } from './kubernetes/api.ts';
 
 /** What became of one incident at a sink. A thrown error means `retry` for the whole batch. */
 export type Outcome =
@@ -50,6 +51,13 @@ export interface SinkContext {
   readonly stdout: NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
   /** Called on SIGHUP: reopen files. Returns the function that stops listening. */
   readonly onReopen: (listener: () => void) => () => void;
+  /** Absent where the API of Kubernetes is not used. */
+  readonly kubernetes?: {
+    /** A connection of the sink's own, for it to close. Fails where the settings cannot be read, not because the API is down. */
+    readonly connect: () => Promise<KubernetesApi>;
+    /** This machine's name in Kubernetes, where it is not the host's. */
+    readonly nodeName?: string;
+  };
   /** One line of the agent's own log, for what is worth saying and is not an outcome. */
   readonly log: (
     level: 'debug' | 'info' | 'warn' | 'error',
@@ -58,17 +66,36 @@ export interface SinkContext {
   ) => void;
 }
 
+/** What the agent's own options come to, for sinks that are on by themselves. */
+export interface SinkSurroundings {
+  /** The API of Kubernetes is used: `SinkContext.kubernetes` will be there. */
+  readonly useKubernetes: boolean;
+  /** Incidents of the kind `oom_restart` are made. */
+  readonly tellRestarts: boolean;
+}
+
 /** What each file under `sinks/` exports. `Settings` is whatever `settings()` makes of the options' parsed values. */
 export interface SinkModule<Settings = unknown> {
   readonly options: readonly Option[];
   /** How many incidents one call of `deliver` may get; default 1. */
   readonly batchSize?: number;
+  /** What it is to get; default: everything but `oom_restart`, which tells nothing new of a kill. */
+  kinds?(settings: Settings): readonly IncidentKind[];
   /**
    * The parsed values by option name (undefined where unset) -> settings, or undefined where nobody asked for this
    * sink. Throws OptionError that names the option and the mend (a missing partner, two that exclude each other).
    * Reads no file but the ones its options name, and starts nothing.
    */
-  settings(values: Readonly<Record<string, unknown>>): Settings | undefined;
+  settings(values: Readonly<Record<string, unknown>>, surroundings: SinkSurroundings): Settings | undefined;
   /** Loads the client and returns the sink; does not fail because the server is down. */
   open(settings: Settings, context: SinkContext): Promise<Sink>;
+}
+
+/** Whether the sink is to get incidents of this kind. */
+export function takesKind<Settings>(
+  module: Pick<SinkModule<Settings>, 'kinds'>,
+  settings: Settings,
+  kind: IncidentKind,
+): boolean {
+  return module.kinds?.(settings).includes(kind) ?? kind !== 'oom_restart';
 }

@@ -18,6 +18,7 @@ const NAME = /^[a-z][a-z0-9-]*$/;
 const SINK_MODULE = v.looseObject({
   options: v.array(v.looseObject({ name: v.pipe(v.string(), v.regex(NAME)), help: v.string() })),
   batchSize: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1))),
+  kinds: v.optional(v.function()),
   settings: v.function(),
   open: v.function(),
 });

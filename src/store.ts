@@ -37,6 +37,8 @@ export interface StoreOptions {
   readonly stateDir: string | undefined;
   /** The names of the configured sinks. Each one has a queue that begins when it is first configured. */
   readonly sinks: readonly string[];
+  /** Whether the sink is to get the incident; default: every sink gets every one. */
+  readonly takes?: (sink: string, incident: Incident) => boolean;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly observer: StoreObserver;
@@ -98,7 +100,7 @@ export class Store {
   }
 
   /**
-   * Stores, in one transaction, the incidents, a delivery of each for every sink, and the position up to which the source is
+   * Stores, in one transaction, the incidents, a delivery of each for every sink that takes it, and the position up to which the source is
    * done with. Only then may the watcher forget them.
    *
    * @param heldUntil milliseconds since the epoch until which its deliveries wait for `complete`; after a crash they go out
@@ -112,7 +114,7 @@ export class Store {
   ): readonly Incident[] {
     const now = this.#options.now();
     const fresh = this.#change((ledger) => {
-      const stored = ledger.commit(incidents, position, now, heldUntil);
+      const stored = ledger.commit(incidents, position, now, heldUntil, this.#options.takes ?? (() => true));
       if (stored.length > 0) this.#retention.enforce(ledger, now);
       return stored;
     });

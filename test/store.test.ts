@@ -134,6 +134,23 @@ test('each sink has a queue of its own', (t) => {
   assert.equal(store.nextDue('kafka'), undefined);
 });
 
+test('a sink gets only what it takes, and a restart after a kill is no part of the history', (t) => {
+  const { store } = openStore(t, {
+    stateDir: stateDir(t),
+    takes: (sink, { kind }) => sink === 'slack' || kind !== 'oom_restart',
+  });
+  const [kill] = incidents(1);
+  const restart = valid<Incident>({ ...kill!, id: 'restart:uid:shop:1', kind: 'oom_restart' });
+  store.commit([kill!, restart]);
+  assert.deepEqual(pendingIds(store, 'kafka'), [kill!.id]);
+  assert.deepEqual(pendingIds(store, 'slack'), [kill!.id, restart.id]);
+  assert.deepEqual(ids(store.recent(10)), [kill!.id]);
+  const [second] = incidents(1, 2);
+  store.commit([second!]);
+  assert.equal(store.recurrence(second!).nth, 2);
+  assert.deepEqual(store.commit([restart]), []);
+});
+
 test('a retry counts the attempt, waits for its time, and keeps its place', (t) => {
   let now = START;
   const { store } = openStore(t, { stateDir: stateDir(t), now: () => now });

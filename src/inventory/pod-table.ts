@@ -6,6 +6,8 @@ export interface PodListener {
   containerSeen?(pod: KnownPod, container: KnownPodContainer): void;
   /** An instance of a container ended, or had ended when the pod was first seen. */
   terminated?(pod: KnownPod, container: KnownPodContainer, termination: Termination): void;
+  /** An instance of a container runs. */
+  started?(pod: KnownPod, container: KnownPodContainer): void;
   /** A container runs again after an instance of it had ended. `previous` is how that one ended. */
   restarted?(pod: KnownPod, container: KnownPodContainer, previous: Termination): void;
   /** The pod is no longer in the API. It stays known here for a while. */
@@ -23,6 +25,8 @@ interface Entry {
   pod: KnownPod;
   /** Container id -> the container's name, of every instance that was ever seen, oldest first. */
   readonly instances: Map<string, string>;
+  /** Container name -> its instance when a start was last told. */
+  readonly running: Map<string, string | undefined>;
   /** Instances whose end was told. */
   readonly ended: Set<string>;
   /** Container name -> its restart count when a restart was last told. */
@@ -138,6 +142,7 @@ export class PodTable {
     const entry: Entry = {
       pod,
       instances: new Map(),
+      running: new Map(),
       ended: new Set(),
       restarts: new Map(),
     };
@@ -160,11 +165,15 @@ export class PodTable {
     }
   }
 
-  /** First how the earlier instance ended, then that it runs again, then how the newest ended. */
+  /** First how the earlier instance ended, then that it runs (again), then how the newest ended. */
   #tellEnds(entry: Entry, container: KnownPodContainer): void {
     const { pod, restarts } = entry;
-    const { name, previous, terminated, restartCount, running } = container;
+    const { name, id, previous, terminated, restartCount, running } = container;
     if (previous !== undefined) this.#tellEnd(entry, container, previous);
+    if (running && !(entry.running.has(name) && entry.running.get(name) === id)) {
+      entry.running.set(name, id);
+      this.#tell((listener) => listener.started?.(pod, container));
+    }
     if (previous !== undefined && running && restarts.get(name) !== restartCount) {
       restarts.set(name, restartCount);
       this.#tell((listener) => listener.restarted?.(pod, container, previous));

@@ -4,7 +4,7 @@ import type { Recurrence } from '../sink.ts';
 import { Queues } from './queues.ts';
 import { openDatabase, transaction } from './schema.ts';
 import { Statements } from './statements.ts';
-import { workloadKey } from './workload-key.ts';
+import { RESTART_KEY, workloadKey } from './workload-key.ts';
 
 /** Up to which kernel record everything is stored. */
 export interface Position {
@@ -40,18 +40,20 @@ export class Ledger {
     }
   }
 
-  /** Returns those that were not known yet; each of them waits for every sink, not to be delivered before its `heldUntil`. */
+  /** Returns those that were not known yet; each of them waits for every sink that takes it, not to be delivered before its `heldUntil`. */
   commit(
     incidents: readonly Incident[],
     position: Position | Bookmark | undefined,
     now: number,
     heldUntil: (incident: Incident) => number,
+    takes: (sink: string, incident: Incident) => boolean,
   ): readonly Incident[] {
     return transaction(this.database, () => {
       const fresh = incidents.filter((incident) => this.insert(incident, now));
       for (const incident of fresh) {
         const until = heldUntil(incident);
-        for (const sink of this.queues.sinks) this.queues.enqueue(sink, incident.id, 0, until, null);
+        for (const sink of this.queues.sinks)
+          if (takes(sink, incident)) this.queues.enqueue(sink, incident.id, 0, until, null);
       }
       if (position && 'source' in position) this.saveBookmark(position.source, position.place);
       else if (position) this.savePosition(position);
@@ -125,12 +127,13 @@ export class Ledger {
     };
   }
 
-  /** The newest first. `before`: only those that arrived before the incident with this id. */
+  /** The newest first, without restarts. `before`: only those that arrived before the incident with this id. */
   recent(limit: number, before?: string): readonly Incident[] {
     return this.#statements
       .sql(
         `SELECT json FROM incident
        WHERE n < CASE WHEN ?1 IS NULL THEN 9e15 ELSE coalesce((SELECT n FROM incident WHERE id = ?1), 0) END
+         AND workload NOT LIKE '${RESTART_KEY}%'
        ORDER BY n DESC LIMIT ?2`,
       )
       .all(before ?? null, limit)

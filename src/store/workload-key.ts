@@ -1,15 +1,24 @@
-import type { Incident } from '../incident.ts';
+import type { Incident, IncidentKind } from '../incident.ts';
 
 /** Longer names are somebody's joke; the key stays an index entry. */
 const LIMIT = 512;
 
+const WHAT: Readonly<Record<IncidentKind, string>> = {
+  oom_kill: 'kill',
+  oom_unseen: 'kill',
+  oom_warning: 'warning',
+  oom_restart: 'restart',
+};
+
+/** How the keys of restarts begin. */
+export const RESTART_KEY = `${WHAT.oom_restart} `;
+
 /**
  * What makes two kills "the same again": the owner of the pod, else the pod, the container's name, the systemd unit, else the
- * process name on this host. A warning before a kill is counted apart from kills. The key is for comparison, not for people.
+ * process name on this host. A warning before a kill is counted apart from kills, and a restart after one is no part of the history. The key is for comparison, not for people.
  */
 export function workloadKey(incident: Incident): string {
-  const what = incident.kind === 'oom_warning' ? 'warning' : 'kill';
-  return `${what} ${subject(incident)}`.slice(0, LIMIT);
+  return `${WHAT[incident.kind]} ${subject(incident)}`.slice(0, LIMIT);
 }
 
 function subject({ k8s, container, systemd, host, process }: Incident): string {

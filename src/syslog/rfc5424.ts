@@ -2,9 +2,9 @@
 import { pid } from 'node:process';
 import { printable, shown } from '../format.ts';
 import type { Incident, IncidentKind } from '../incident.ts';
+import { fitCommand } from '../message/fit.ts';
 import { messageOf } from '../message.ts';
 import type { Delivery } from '../sink.ts';
-import { fitCommand } from './fit.ts';
 import { APP_NAME, headerField, priority, severity } from './header.ts';
 import type { SyslogMessage } from './message.ts';
 
@@ -12,6 +12,7 @@ const MESSAGE_ID: Readonly<Record<IncidentKind, string>> = {
   oom_kill: 'OOMKILL',
   oom_warning: 'OOMWARNING',
   oom_unseen: 'OOMUNSEEN',
+  oom_restart: 'OOMRESTART',
 };
 
 /** Enough for every name that Kubernetes allows (253); hostile ones get less the longer they are. */

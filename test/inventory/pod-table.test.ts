@@ -100,6 +100,18 @@ describe('what happens to containers is told once', () => {
     assert.deepEqual(told.slice(2), ['restarted shop 1']);
   });
 
+  it('each instance that runs is told once, the first one too', () => {
+    const { table } = watched();
+    const started: unknown[] = [];
+    table.listen({ started: (_, { id }) => started.push(id?.slice(0, 1)) });
+    const container = podContainer({ id: containerId('a') });
+    table.apply(pod({ containers: [container] }));
+    table.apply(pod({ containers: [{ ...container, running: true }] }));
+    table.apply(pod({ containers: [{ ...container, running: true }], ready: false }));
+    table.apply(pod({ containers: [{ ...container, id: containerId('b'), running: true }] }));
+    assert.deepEqual(started, ['a', 'b']);
+  });
+
   it('the last state of a deleted pod may bring an end that no update had', () => {
     const { table, told } = watched();
     table.apply(pod());

@@ -1,0 +1,98 @@
+import { INCIDENT_SCHEMA, type Incident, type IncidentHost } from '../incident.ts';
+import type { PodListener } from '../inventory/pod-table.ts';
+import type { KnownPod, KnownPodContainer, Termination } from '../kubernetes/pod.ts';
+
+/** What became of one start of a container, in the words of kubernetes-oom-event-generator. */
+export const UPDATE_TYPES = [
+  'not_oomkilled',
+  'oomkilled_termination_too_old',
+  'oomkilled_restart_count_unchanged',
+  'oomkilled_event_sent',
+] as const;
+export type UpdateType = (typeof UPDATE_TYPES)[number];
+
+export interface OomRestartOptions {
+  readonly host: IncidentHost;
+  /** Milliseconds since the epoch; what ended before is not told. */
+  readonly startedAt: number;
+  readonly now: () => number;
+  /** Stores it for delivery; false: it was stored before. */
+  readonly commit: (restart: Incident) => boolean;
+  readonly counted: (type: UpdateType) => void;
+}
+
+/**
+ * Tells each restart of a container whose earlier instance was OOM killed, in the words of its pod's status, as an incident of the
+ * kind `oom_restart`. kubernetes-oom-event-generator looks at the pod when an Event `Started` comes, so it loses a kill whose status
+ * comes later, and tells one again when another container of the pod starts. Here the status itself is waited for, of the one
+ * container. As there, init containers and ephemeral ones are left out.
+ */
+export class OomRestarts implements PodListener {
+  readonly #options: OomRestartOptions;
+  /** Its whole second: the times of a status have no finer one, and a kill in the second of the start is no old one. */
+  readonly #since: number;
+
+  constructor(options: OomRestartOptions) {
+    this.#options = options;
+    this.#since = Math.floor(options.startedAt / 1000) * 1000;
+  }
+
+  started(_pod: KnownPod, container: KnownPodContainer): void {
+    // One that has an earlier instance is told by `restarted`.
+    if (container.kind === 'container' && container.previous === undefined)
+      this.#options.counted('not_oomkilled');
+  }
+
+  restarted(pod: KnownPod, container: KnownPodContainer, previous: Termination): void {
+    if (container.kind !== 'container') return;
+    this.#options.counted(this.#tell(pod, container, previous));
+  }
+
+  #tell(pod: KnownPod, container: KnownPodContainer, previous: Termination): UpdateType {
+    if (previous.reason !== 'OOMKilled') return 'not_oomkilled';
+    if (Date.parse(previous.finishedAt ?? '') < this.#since) return 'oomkilled_termination_too_old';
+    const isNew = this.#options.commit(this.#incident(pod, container, previous));
+    return isNew ? 'oomkilled_event_sent' : 'oomkilled_restart_count_unchanged';
+  }
+
+  #incident(pod: KnownPod, container: KnownPodContainer, previous: Termination): Incident {
+    const { host, now } = this.#options;
+    // Nobody knows who died in it.
+    const process = { pid: 0, name: '' };
+    return {
+      schema: INCIDENT_SCHEMA,
+      id: `restart:${pod.uid}:${container.name}:${container.restartCount}`,
+      kind: 'oom_restart',
+      time: new Date(now()).toISOString(),
+      witness: ['kubernetes'],
+      host,
+      oom: { scope: 'unknown', group_kill: false, header_seen: false },
+      process,
+      victims: [{ process, capture: { source: 'none', truncated: false, redacted: 0 } }],
+      container: {
+        name: container.name,
+        ...(container.id !== undefined && { id: container.id }),
+        ...(container.runtime !== undefined && { runtime: container.runtime }),
+      },
+      k8s: {
+        namespace: { name: pod.namespace },
+        pod: {
+          name: pod.name,
+          uid: pod.uid,
+          ...(pod.resourceVersion !== undefined && { resource_version: pod.resourceVersion }),
+        },
+        container: { name: container.name, restart_count: container.restartCount },
+        ...(pod.node !== undefined && { node: { name: pod.node } }),
+      },
+      statements: [
+        {
+          by: 'kubernetes',
+          agrees: true,
+          says: `OOMKilled${previous.exitCode === undefined ? '' : `, exit code ${previous.exitCode}`}`,
+          ...(previous.finishedAt !== undefined && { time: previous.finishedAt }),
+        },
+      ],
+      raw: [],
+    };
+  }
+}
