@@ -3,9 +3,9 @@ import { pid } from 'node:process';
 import { encodeEvents } from '../event-format.ts';
 import { shown } from '../format.ts';
 import type { Incident } from '../incident.ts';
+import { fitCommand } from '../message/fit.ts';
 import { messageOf } from '../message.ts';
 import type { Delivery } from '../sink.ts';
-import { fitCommand } from './fit.ts';
 import { APP_NAME, headerField, priority, severity } from './header.ts';
 import type { PlainMessage, SyslogMessage } from './message.ts';
 

@@ -36,6 +36,14 @@ export function describeApiContract(name: string, start: (t: TestContext) => Pro
       const merged = await api.patch<ApiObject>(`${maps}/one`, { data: { c: '3' } }, 'strategic-merge');
       assert.deepEqual(merged.data, { b: '2', c: '3' });
       await assert.rejects(api.replace(`${maps}/one`, created), failure(409, 'Conflict'));
+      const { resourceVersion } = created.metadata;
+      const stale = { metadata: { resourceVersion }, data: { d: '4' } };
+      await assert.rejects(api.patch(`${maps}/one`, stale, 'merge'), failure(409, 'Conflict'));
+      assert.deepEqual(
+        await api.patch(`${maps}/one`, {}, 'merge'),
+        merged,
+        'nothing is changed, so it is no new version',
+      );
       const replaced = await api.replace<ApiObject>(`${maps}/one`, { ...merged, data: { d: '4' } });
       assert.deepEqual(replaced.data, { d: '4' });
       await assert.rejects(api.get(`${maps}/two`), failure(404, 'NotFound'));
@@ -156,6 +164,29 @@ export function describeApiContract(name: string, start: (t: TestContext) => Pro
         api.create(eventsPath, { ...event, metadata: { name: 'elsewhere', namespace: 'kube-system' } }),
         failure(400, 'BadRequest'),
       );
+    });
+
+    it('takes an event with a time of its own only with a message of 1024 bytes at most', async (t) => {
+      const { api, eventsPath, server } = await setUp(t, start);
+      const event = (name: string, message: string, over: object = {}) => ({
+        metadata: { name },
+        involvedObject: { apiVersion: 'v1', kind: 'Pod', name: 'a', namespace: server.namespace },
+        reason: 'OOMKilled',
+        type: 'Warning',
+        message,
+        action: 'Kill',
+        eventTime: '2026-11-27T10:00:00.123000Z',
+        reportingComponent: 'oom-witness',
+        reportingInstance: 'node-a',
+        ...over,
+      });
+      await api.create(eventsPath, event('fits', 'x'.repeat(1024)));
+      const tooLong = event('long', 'ü'.repeat(513));
+      await assert.rejects(api.create(eventsPath, tooLong), failure(422, 'Invalid'));
+      const nobody = event('nobody', 'x', { reportingComponent: '' });
+      await assert.rejects(api.create(eventsPath, nobody), failure(422, 'Invalid'));
+      const badTime = event('time', 'x', { eventTime: '2026-11-27T10:00:00.123Z' });
+      await assert.rejects(api.create(eventsPath, badTime), failure(400, 'BadRequest'));
     });
 
     it('lets one of two take a lease', async (t) => {

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import type { ApiRequest } from './api-double.ts';
 import type { WatchRequest } from './api-double-watch.ts';
 import {
@@ -34,7 +35,7 @@ export function answerTo(request: ApiRequest, store: ObjectStore, tokens: Readon
     case 'PUT':
       return replaced(request.body, path, object, store);
     case 'PATCH':
-      return ok(store.put(placeOf(path, object), mergePatch(object, request.body) as ApiObject));
+      return replaced(mergePatch(object, request.body) as ApiObject, path, object, store);
     case 'DELETE':
       return ok(store.remove(path) ?? {});
     default:
@@ -93,7 +94,7 @@ function created(body: ApiObject, path: ResourcePath, store: ObjectStore): Answe
   const place = { ...path, name: chosen };
   if (store.get(place) !== undefined)
     return failure(409, 'AlreadyExists', `${path.collection} "${chosen}" already exists`);
-  const wrong = wrongTime(body);
+  const wrong = wrongTime(body) ?? wrongEvent(body);
   return wrong ?? { kind: 'object', status: 201, body: store.put(place, body) };
 }
 
@@ -110,15 +111,33 @@ function replaced(
       'Conflict',
       `Operation cannot be fulfilled on "${path.name}": the object has been modified; please apply your changes to the latest version and try again`,
     );
-  return wrongTime(body) ?? ok(store.put(placeOf(path, object), body));
+  // What changes nothing is not written.
+  if (isDeepStrictEqual(body, object)) return ok(body);
+  return wrongTime(body) ?? wrongEvent(body) ?? ok(store.put(placeOf(path, object), body));
 }
 
 /** MicroTime has six digits, as Go's time.Parse wants them. */
-function wrongTime({ spec }: ApiObject): Answer | undefined {
-  const times = [spec?.renewTime, spec?.acquireTime].filter((time) => time !== undefined && time !== null);
+function wrongTime({ spec, eventTime }: ApiObject): Answer | undefined {
+  const times = [spec?.renewTime, spec?.acquireTime, eventTime].filter(
+    (time) => time !== undefined && time !== null,
+  );
   return times.every((time) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/.test(time))
     ? undefined
     : failure(400, 'BadRequest', `parsing time "${times}" as "2006-01-02T15:04:05.000000Z07:00"`);
+}
+
+/** Validation of core/v1 Event, for those with an `eventTime`. */
+function wrongEvent({
+  involvedObject,
+  eventTime,
+  message,
+  reportingComponent,
+}: ApiObject): Answer | undefined {
+  if (involvedObject === undefined || !eventTime) return undefined;
+  const wrong =
+    (Buffer.byteLength(message ?? '') > 1024 && 'message: Invalid value: can have at most 1024 characters') ||
+    (!reportingComponent && 'reportingComponent: Required value');
+  return wrong ? failure(422, 'Invalid', wrong) : undefined;
 }
 
 /** The object's own namespace: a path without one names cluster-wide objects only. */
