@@ -1,9 +1,21 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import type { KubernetesApi } from '../src/kubernetes/api.ts';
+import { ApiDouble } from './kubernetes/api-double.ts';
+import type { ApiObject } from './kubernetes/object-store.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const PARTS = ['src', 'sinks', 'build.ts', 'package.json', 'package-lock.json'];
@@ -52,6 +64,27 @@ test('a package that is loaded on demand has the same names in the bundle', asyn
   assert.equal(typeof bundled.Kafka, typeof Kafka);
   assert.deepEqual(bundled.logLevel, logLevel);
   assert.equal(bundled.default.Kafka, bundled.Kafka);
+});
+
+test('the bundle has what says who we are to Kubernetes, and nothing else of its client', async (t) => {
+  const folder = checkout(t);
+  const load = "export const load = () => import('../src/kubernetes/connection.ts');\n";
+  writeFileSync(join(folder, 'sinks', 'probe.ts'), load);
+  assert.equal(run(folder, 'build.ts'), '');
+  const double = await ApiDouble.start(t);
+  double.put('/api/v1/nodes/a', {});
+  const { connect } = await (await import(join(folder, 'dist', 'sinks', 'probe.js'))).load();
+  const api: KubernetesApi = await connect({ kubeconfig: double.kubeconfig() });
+  t.after(() => api.close());
+  assert.equal((await api.get<ApiObject>('/api/v1/nodes/a')).metadata.name, 'a');
+  const chunks = readdirSync(join(folder, 'dist', 'src')).filter((name) => /^con(fig|nection)-/.test(name));
+  const bytes = chunks.map((name) => statSync(join(folder, 'dist', 'src', name)).size);
+  assert.equal(bytes.length, 2);
+  // 41 KB; with the classes of all kinds of objects it is megabytes.
+  assert.ok(
+    bytes.every((size) => size < 60_000),
+    `${bytes}`,
+  );
 });
 
 test('it builds again only when something has changed, and leaves nothing of what is gone', (t) => {

@@ -31,14 +31,19 @@ export async function loadCredentials(
 ): Promise<Credentials> {
   try {
     const load = await loader(kubeconfig, surroundings);
-    const config = await load();
-    return new KubeConfigCredentials(serverOf(config), config, load);
+    return new KubeConfigCredentials(serverOf(await load()), load);
   } catch (error) {
     throw new Error(`--kubeconfig: ${oneLine(error)}`, { cause: error });
   }
 }
 
-type Load = () => Promise<KubeConfig>;
+/** A configuration as it is at the moment. The proxy is taken out: the agent of Node.js needs no other to go through it. */
+interface Loaded {
+  readonly config: KubeConfig;
+  readonly proxy: string | undefined;
+}
+
+type Load = () => Promise<Loaded>;
 
 /** In order: the option, `KUBECONFIG`, the pod's service account, and what kubectl uses without being told. */
 async function loader(kubeconfig: string | undefined, { env, root = '' }: Surroundings): Promise<Load> {
@@ -49,7 +54,7 @@ async function loader(kubeconfig: string | undefined, { env, root = '' }: Surrou
     return async () => {
       const config = new KubeConfig();
       config.loadFromCluster(root);
-      return config;
+      return { config, proxy: undefined };
     };
   const home = path.join(env.HOME ?? '', '.kube', 'config');
   if (named.length === 0 && !existsSync(home))
@@ -59,7 +64,10 @@ async function loader(kubeconfig: string | undefined, { env, root = '' }: Surrou
     const config = new KubeConfig();
     config.loadFromString(await readKubeConfigs(files));
     limitPlugins(config);
-    return config;
+    const cluster = config.getCurrentCluster();
+    const proxy = cluster?.proxyUrl;
+    if (cluster !== null) Object.assign(cluster, { proxyUrl: undefined });
+    return { config, proxy };
   };
 }
 
@@ -77,7 +85,7 @@ function limitPlugins(config: KubeConfig): void {
     })) as typeof spawn;
 }
 
-function serverOf(config: KubeConfig): URL {
+function serverOf({ config, proxy }: Loaded): URL {
   const context = config.getCurrentContext();
   if (!context) throw new Error('it has no current-context. Set one with kubectl config use-context.');
   const cluster = config.getCurrentCluster();
@@ -92,8 +100,8 @@ function serverOf(config: KubeConfig): URL {
     throw new Error(
       `the auth-provider ${provider} of user ${user.name} is not supported. Use a plugin (exec), a token file or a client certificate.`,
     );
-  if (cluster.proxyUrl && !/^https?:/.test(cluster.proxyUrl))
-    throw new Error(`the proxy-url ${cluster.proxyUrl} is not supported. Use one with http or https.`);
+  if (proxy && !/^https?:/.test(proxy))
+    throw new Error(`the proxy-url ${proxy} is not supported. Use one with http or https.`);
   const server = URL.parse(cluster.server);
   if (server?.protocol !== 'https:')
     throw new Error(
@@ -105,13 +113,12 @@ function serverOf(config: KubeConfig): URL {
 class KubeConfigCredentials implements Credentials {
   readonly server: URL;
   readonly #load: Load;
-  #config: KubeConfig | undefined;
+  #loaded: Loaded | undefined;
   #given: Access | undefined;
   #asking: Promise<Access> | undefined;
 
-  constructor(server: URL, config: KubeConfig, load: Load) {
+  constructor(server: URL, load: Load) {
     this.server = server;
-    this.#config = config;
     this.#load = load;
   }
 
@@ -129,15 +136,15 @@ class KubeConfigCredentials implements Credentials {
 
   distrust(access: Access): void {
     // Others that were refused with it may have led to a new one already.
-    if (access === this.#given) this.#config = undefined;
+    if (access === this.#given) this.#loaded = undefined;
   }
 
   async #ask(): Promise<Access> {
     try {
-      this.#config ??= await this.#load();
+      this.#loaded ??= await this.#load();
+      const { config, proxy } = this.#loaded;
       const options: RequestOptions = { headers: {} };
-      await this.#config.applyToHTTPSOptions(options);
-      const proxy = this.#config.getCurrentCluster()?.proxyUrl;
+      await config.applyToHTTPSOptions(options);
       this.#given = accessOf(options, proxy);
       return this.#given;
     } catch (error) {
