@@ -127,7 +127,6 @@ describe('a real Prometheus', { skip: missing ?? whyNoKills() }, () => {
     const [victim] = await launch(group, { count: 1, liveMs: 100 });
     const kill = await alerted(receiver, 'OomWitnessKill', prometheus);
     assert.equal(kill.labels.node, 'node-a');
-    assert.equal(kill.labels.scope, 'cgroup');
     assert.equal(kill.labels.severity, 'warning');
     assert.match(kill.annotations.summary ?? '', /killed for lack of memory on node-a$/);
     await agent.until(() => agent.of([victim!.pid]).length === 1, 'telling it itself');
