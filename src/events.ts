@@ -175,8 +175,8 @@ export class Events implements DeliveryObserver, StoreObserver, FeedObserver {
 
   /** They are in the store; only now do they count. */
   committed(incidents: readonly Incident[]): void {
-    this.#metrics.incidents.inc(incidents.length);
     for (const incident of incidents) {
+      this.#metrics.incidents.inc({ scope: incident.oom.scope });
       const { id, kind, oom, victims, process, time } = incident;
       this.#log('debug', 'incident', { id, kind, pid: process.pid, name: process.name });
       if (kind === 'oom_warning') continue;

@@ -48,6 +48,7 @@ export class Metrics {
   readonly incidents = this.#counter(
     'incidents_committed_total',
     'Incidents stored: one per run of the OOM killer',
+    ['scope'],
   );
   readonly lastKill = this.#gauge(
     'last_kill_timestamp_seconds',
@@ -113,6 +114,7 @@ export class Metrics {
     });
     // Not `node`: in a cluster's Prometheus that is the machine.
     this.#gauge('build_info', 'Always 1', ['version', 'nodejs']).set({ version, nodejs: node }, 1);
+    for (const scope of SCOPES) this.incidents.inc({ scope }, 0);
     for (const scope of SCOPES) this.kills.inc({ scope }, 0);
     for (const reader of this.readers) this.readerUp.set({ reader }, 0);
     for (const source of ['exec', 'scan', 'inherited', 'live', 'kernel-comm', 'none'])

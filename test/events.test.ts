@@ -99,7 +99,7 @@ describe('incidents', () => {
     const { time, victims } = groupKill();
     events.committed([containerKill(), groupKill()]);
     assert.equal(await sample('oom_witness_kills_total{scope="cgroup"}'), 1 + victims.length);
-    assert.equal(await sample('oom_witness_incidents_committed_total'), 2);
+    assert.equal(await sample('oom_witness_incidents_committed_total{scope="cgroup"}'), 2);
     assert.equal(await sample('oom_witness_last_kill_timestamp_seconds'), Date.parse(time) / 1000);
     assert.equal(await sample('oom_witness_captures_total{source="exec"}'), 1 + victims.length);
   });

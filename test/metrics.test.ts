@@ -20,7 +20,7 @@ test('every series is there with 0 before anything has happened, so that increas
     'oom_witness_kills_total{scope="cgroup"}',
     'oom_witness_kills_total{scope="node"}',
     'oom_witness_last_kill_timestamp_seconds',
-    'oom_witness_incidents_committed_total',
+    'oom_witness_incidents_committed_total{scope="node"}',
     'oom_witness_no_victim_total',
     'oom_witness_captures_total{source="exec"}',
     'oom_witness_captures_total{source="kernel-comm"}',
