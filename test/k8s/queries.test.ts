@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { Metrics } from '../../src/metrics.ts';
+import type { OomScope } from '../../src/incident.ts';
+import { Metrics, READERS, type ReaderName, SCOPES } from '../../src/metrics.ts';
 import { alertTests, ruleGroups } from './alert-rules.ts';
 import { dashboard } from './dashboard.ts';
 import { MANIFESTS } from './manifest-files.ts';
@@ -48,6 +49,11 @@ async function assertAnswerable(query: string): Promise<void> {
     for (const label of labels)
       assert.ok(own.has(label) || TARGET_LABELS.includes(label), `${metric} has no label ${label}`);
   }
+  for (const [, values = ''] of query.matchAll(/\breader=~?"([^"]*)"/g))
+    for (const value of values.split('|'))
+      assert.ok(READERS.includes(value as ReaderName), `there is no reader ${value}`);
+  for (const [, value = ''] of query.matchAll(/\bscope!?="([^"]*)"/g))
+    assert.ok(SCOPES.includes(value as OomScope), `there is no scope ${value}`);
   const kept = [...query.matchAll(/\bby \(([^)]*)\)/g)].flatMap(([, list = '']) => list.split(/, */));
   const known = new Set([...metrics.flatMap(([metric]) => [...series.get(metric)!]), ...TARGET_LABELS]);
   for (const label of kept) assert.ok(known.has(label), `${query}: by (${label})`);
