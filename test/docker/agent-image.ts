@@ -14,12 +14,14 @@ import path from 'node:path';
 import packageJson from '../../package.json' with { type: 'json' };
 import { cacheFolder } from '../servers/cache.ts';
 import { Docker, dockerPackages } from '../servers/docker.ts';
+import { lockFile } from '../servers/file-lock.ts';
 import { BUILD_BASE, importBuildBase } from './build-base.ts';
 
 const ROOT = path.join(import.meta.dirname, '../..');
 const CACHE = path.join(cacheFolder(), 'agent-image');
 /** Of 120 MB each. */
 const KEPT = 5;
+const BUILDER_CACHE = '3GB';
 /** Another checkout's tests may be about to read theirs. */
 const IN_USE_MS = 3_600_000;
 
@@ -34,24 +36,21 @@ export const AGENT_IMAGE = `oom-witness:${packageJson.version}`;
  */
 export async function buildAgentImage(): Promise<string> {
   const archive = path.join(CACHE, `${contentHash()}.tar`);
-  if (existsSync(archive)) {
-    const now = new Date();
-    utimesSync(archive, now, now);
-    return archive;
-  }
+  if (isThere(archive)) return archive;
   const packages = await dockerPackages();
   if ('missing' in packages) throw new Error(packages.missing);
   mkdirSync(CACHE, { recursive: true });
-  // Complete under its name, whoever else builds the same just now.
-  const part = `${archive}.${process.pid}`;
-  try {
-    await using docker = await Docker.start(packages.root);
-    await buildIn(docker);
-    await docker.command('save', '--output', part, AGENT_IMAGE);
-    renameSync(part, archive);
-  } finally {
-    rmSync(part, { force: true });
-  }
+  await using _lock = await lockFile(path.join(CACHE, 'lock'));
+  // Somebody else may have built the same in the meantime.
+  if (isThere(archive)) return archive;
+  // What has not changed since the last build is not made again.
+  await using docker = await Docker.start(packages.root, path.join(CACHE, 'docker'));
+  await buildIn(docker);
+  // It appears under its name when it is complete.
+  await docker.command('save', '--output', `${archive}.part`, AGENT_IMAGE);
+  renameSync(`${archive}.part`, archive);
+  await docker.command('image', 'prune', '--force');
+  await docker.command('builder', 'prune', '--force', '--keep-storage', BUILDER_CACHE);
   removeOldest();
   return archive;
 }
@@ -85,6 +84,14 @@ function filesOf(part: string): string[] {
   return entries
     .filter((entry) => entry.isFile())
     .map(({ parentPath, name }) => path.relative(ROOT, path.join(parentPath, name)));
+}
+
+/** Marks it as used. */
+function isThere(archive: string): boolean {
+  if (!existsSync(archive)) return false;
+  const now = new Date();
+  utimesSync(archive, now, now);
+  return true;
 }
 
 function removeOldest(): void {

@@ -3,6 +3,7 @@
  * from Debian's packages and from npm.
  */
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { constants, copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -24,15 +25,21 @@ const PACKAGES = [
 /** Debian's, where the machine's administrator adds what a proxy signs with. */
 const AUTHORITIES = '/etc/ssl/certs/ca-certificates.crt';
 
-/** All that the content of the base depends on. */
-export const BUILD_BASE = [NPM, process.version, ...PACKAGES].join(' ');
+/** Stands for all that the content of the base depends on. */
+export const BUILD_BASE = createHash('sha256')
+  .update([NPM, process.version, ...PACKAGES].join(' '))
+  .digest('hex');
 
+/** Does nothing where Docker has it. */
 export async function importBuildBase(docker: Docker, name: string): Promise<void> {
+  const label = `oom-witness.build-base=${BUILD_BASE}`;
+  const known = ['--filter', `reference=${name}`, '--filter', `label=${label}`];
+  if ((await docker.command('images', '--quiet', ...known)) !== '') return;
   const packages = await unpackPackages('build-base', PACKAGES);
   if ('missing' in packages) throw new Error(packages.missing);
   const root = path.join(docker.folder, 'build-base');
   const archive = `${root}.tar`;
-  const environment = ['PATH=/usr/local/bin:/usr/bin:/bin'];
+  const changes = [`LABEL ${label}`, 'ENV PATH=/usr/local/bin:/usr/bin:/bin'];
   try {
     await run('cp', ['--archive', packages.root, root]);
     for (const folder of ['tmp', 'usr/local/bin', 'usr/local/etc'])
@@ -45,11 +52,10 @@ export async function importBuildBase(docker: Docker, name: string): Promise<voi
     if (existsSync(AUTHORITIES)) {
       mkdirSync(path.join(root, path.dirname(AUTHORITIES)), { recursive: true });
       copyFileSync(AUTHORITIES, path.join(root, AUTHORITIES));
-      environment.push(`NODE_EXTRA_CA_CERTS=${AUTHORITIES}`);
+      changes.push(`ENV NODE_EXTRA_CA_CERTS=${AUTHORITIES}`);
     }
     await run('tar', ['-C', root, '-cf', archive, '.']);
-    const changes = environment.flatMap((variable) => ['--change', `ENV ${variable}`]);
-    await docker.command('import', ...changes, archive, name);
+    await docker.command('import', ...changes.flatMap((change) => ['--change', change]), archive, name);
   } finally {
     rmSync(root, { recursive: true, force: true });
     rmSync(archive, { force: true });

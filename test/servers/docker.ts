@@ -39,14 +39,17 @@ export async function dockerPackages(): Promise<{ readonly root: string } | { re
 export class Docker {
   /** Below it each container has a cgroup with its id as name, as the kernel prints it. */
   readonly cgroup: string;
-  /** All that it keeps, for this start only. */
+  /** All that it keeps for this start only. */
   readonly folder = mkdtempSync(path.join(tmpdir(), 'oom-witness-docker-'));
   readonly #ownCgroup = `/oom-witness-test-${process.pid}-docker-${started++}`;
   readonly #environment: Readonly<Record<string, string>>;
   #containerd: RunningServer | undefined;
   #dockerd: RunningServer | undefined;
 
-  private constructor(root: string) {
+  readonly #data: string;
+
+  private constructor(root: string, data: string | undefined) {
+    this.#data = data ?? this.#at('data');
     // The name by which Docker's own containers are known, where nobody has asked for other cgroups.
     this.cgroup = `${this.#ownCgroup}/docker`;
     this.#environment = {
@@ -60,9 +63,12 @@ export class Docker {
     };
   }
 
-  /** @param root of `dockerPackages` */
-  static async start(root: string): Promise<Docker> {
-    const docker = new Docker(root);
+  /**
+   * @param root of `dockerPackages`
+   * @param data keeps images and what builds have cached, for one Docker at a time; default: this start only
+   */
+  static async start(root: string, data?: string): Promise<Docker> {
+    const docker = new Docker(root, data);
     try {
       await docker.#startContainerd();
       await docker.#startDockerd();
@@ -121,7 +127,7 @@ export class Docker {
 
   /** Where a volume's files are. */
   volume(name: string): string {
-    return this.#at(`data/volumes/${name}/_data`);
+    return path.join(this.#data, 'volumes', name, '_data');
   }
 
   /** Where its Engine API answers. */
@@ -202,7 +208,7 @@ address = "${this.#at('containerd.sock')}"
       command: 'nsenter',
       args: [
         ...[`--mount=/proc/${this.#containerd?.pid}/ns/mnt`, 'dockerd', '--config-file', configuration],
-        ...['--data-root', this.#at('data'), '--exec-root', this.#at('run')],
+        ...['--data-root', this.#data, '--exec-root', this.#at('run')],
         ...['--pidfile', this.#at('dockerd.pid'), '--host', `unix://${this.#at('docker.sock')}`],
         ...['--containerd', this.#at('containerd.sock')],
         ...['--exec-opt', 'native.cgroupdriver=cgroupfs', '--cgroup-parent', this.cgroup],
