@@ -12,8 +12,9 @@ export function runningCluster(): Cluster {
 }
 
 /** Why a test that needs node-b does not run, or false. */
-export const withoutNodeB: string | false =
-  process.env.OOM_WITNESS_CLUSTER_VM === '1' ? false : 'needs node-b: npm run test:kubernetes -- --vm';
+export function withoutNodeB(cluster: Cluster): string | false {
+  return cluster.hasNodeB ? false : 'needs node-b: npm run test:kubernetes -- --vm';
+}
 
 /** The fields of a Pod that tests look at. */
 export interface PodObject {

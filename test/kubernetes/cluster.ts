@@ -5,10 +5,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cgroupMounts, processesBelow, removeCgroup } from '../servers/cgroups.ts';
-import { API_URL, NODE_A } from './addresses.ts';
+import { API_URL, NODE_A, NODE_B } from './addresses.ts';
 import { CertificateAuthority } from './certificates.ts';
 import * as controlPlane from './control-plane.ts';
 import { Daemons, kill } from './daemons.ts';
+import { Guest, guestCommand } from './guest.ts';
 import { Namespace } from './namespace.ts';
 import { makeCgroupRoot, nodeCommands, staticPodFolder } from './node-a.ts';
 import { type Parts, prepareParts, writeImages } from './parts.ts';
@@ -19,6 +20,8 @@ export type Component = (typeof CONTROL_PLANE)[number] | 'containerd' | 'kubelet
 
 const PREFIX = 'oom-witness-kubernetes-';
 const READY_MS = 120_000;
+/** 53 s on a quiet machine. */
+const GUEST_READY_MS = 600_000;
 const COMMAND_MS = 120_000;
 const GONE_MS = 20_000;
 const LOOK_EVERY_MS = 50;
@@ -46,6 +49,8 @@ export class Cluster {
   readonly namespace: Namespace;
   readonly authority: CertificateAuthority;
   readonly #parts: Parts;
+  /** node-b, once `startNodeB` has started it. */
+  readonly guest: Guest;
   /** What it took to start, ms: step -> since the start. */
   readonly timings: Record<string, number> = {};
 
@@ -56,6 +61,7 @@ export class Cluster {
     this.daemons = new Daemons(folder);
     this.namespace = new Namespace(this.daemons);
     this.authority = new CertificateAuthority(this.at('certificates'));
+    this.guest = new Guest(this.namespace);
     this.#parts = parts;
   }
 
@@ -119,6 +125,28 @@ export class Cluster {
       this.#succeeds(['get', 'serviceaccount/default', 'configmap/kube-root-ca.crt']),
     );
     done('pods can be made');
+  }
+
+  /** Adds the virtual machine. */
+  async startNodeB(say: (line: string) => void = () => {}): Promise<void> {
+    const began = performance.now();
+    const images = writeImages(this.#parts, this.at('images'));
+    const { command, env } = await guestCommand(this.#parts, this.authority, this.folder, images, say);
+    this.daemons.start(NODE_B.name, this.namespace.command(command, 'network'), { env });
+    await this.#until(
+      NODE_B.name,
+      () =>
+        this.waitForNode(NODE_B.name, 5_000).then(
+          () => true,
+          () => false,
+        ),
+      GUEST_READY_MS,
+    );
+    this.timings['node-b Ready'] = Math.round(performance.now() - began);
+  }
+
+  get hasNodeB(): boolean {
+    return this.daemons.pid(NODE_B.name) !== undefined;
   }
 
   async #startContainerd(): Promise<void> {
@@ -226,11 +254,10 @@ export class Cluster {
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
   }
 
-  async #until(component: string, check: () => Promise<boolean>): Promise<void> {
-    const deadline = performance.now() + READY_MS;
+  async #until(component: string, check: () => Promise<boolean>, limitMs = READY_MS): Promise<void> {
+    const deadline = performance.now() + limitMs;
     while (!(await check())) {
-      const gone =
-        this.daemons.pid(component) === undefined && performance.now() > deadline - READY_MS + 1000;
+      const gone = this.daemons.pid(component) === undefined && performance.now() > deadline - limitMs + 1000;
       if (gone || performance.now() > deadline)
         throw new Error(
           `${component} ${gone ? 'has ended' : 'is not ready in time'}:\n${this.daemons.lastWords(component)}`,

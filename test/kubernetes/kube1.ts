@@ -52,7 +52,6 @@ export async function buildKube1(say: (line: string) => void): Promise<string> {
           ...go.environment,
           CGO_ENABLED: '0',
           GOFLAGS: '-mod=readonly -buildvcs=false',
-          GOTOOLCHAIN: 'local',
         },
         maxBuffer: 16 << 20,
       },

@@ -7,13 +7,16 @@
  * goes on when the tests have ended; --cluster FOLDER runs tests against such a one, --stop FOLDER stops it.
  */
 import { spawn } from 'node:child_process';
-import { globSync } from 'node:fs';
+import { globSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { buildAgentImage } from '../docker/agent-image.ts';
 import { whyNoKills } from '../kills/kills.ts';
 import { Cluster } from './cluster.ts';
 import { operatorCrds } from './operator-crds.ts';
 
+/** Those need the agent's image. */
+const AGENT_TESTS = path.join('test', 'kubernetes', 'agent', path.sep);
 const ROOT = path.join(import.meta.dirname, '../..');
 
 const { values, positionals } = parseArgs({
@@ -43,9 +46,10 @@ async function main(): Promise<number> {
     .sort();
   // Where the tests run there is no way out: what they download is in Go's cache by then.
   await operatorCrds();
+  const agentImage = files.some((file) => file.startsWith(AGENT_TESTS)) ? await buildImage() : '';
   const cluster = values.cluster === undefined ? await start() : Cluster.attach(values.cluster);
   try {
-    return await runTests(cluster, files);
+    return await runTests(cluster, files, { OOM_WITNESS_AGENT_IMAGE: agentImage });
   } finally {
     if (values.keep) {
       cluster.disown();
@@ -59,12 +63,28 @@ async function main(): Promise<number> {
 
 async function start(): Promise<Cluster> {
   const cluster = await Cluster.start('all', say);
+  try {
+    if (values.vm) await cluster.startNodeB(say);
+  } catch (error) {
+    await cluster.stop();
+    throw error;
+  }
   say(`started: ${JSON.stringify(cluster.timings)}`);
   return cluster;
 }
 
+async function buildImage(): Promise<string> {
+  const archive = await buildAgentImage();
+  say(`the agent's image: ${(statSync(archive).size / 1e6).toFixed(0)} MB`);
+  return archive;
+}
+
 /** In the cluster's network namespace, so that a test can talk to the API server as any client on a node does. */
-async function runTests(cluster: Cluster, files: readonly string[]): Promise<number> {
+async function runTests(
+  cluster: Cluster,
+  files: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Promise<number> {
   const [command = '', ...args] = cluster.namespace.command(
     [
       ...[process.execPath, '--disable-warning=ExperimentalWarning', '--test', '--test-concurrency=1'],
@@ -77,8 +97,8 @@ async function runTests(cluster: Cluster, files: readonly string[]): Promise<num
     stdio: 'inherit',
     env: {
       ...process.env,
+      ...env,
       OOM_WITNESS_CLUSTER: cluster.folder,
-      OOM_WITNESS_CLUSTER_VM: values.vm ? '1' : '',
     },
   });
   // They are told as well; the cluster is stopped when they have ended.

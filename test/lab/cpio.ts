@@ -2,7 +2,7 @@
 import { appendFileSync, closeSync, copyFileSync, openSync, readFileSync, writeSync } from 'node:fs';
 
 const FOLDER = 0o040755;
-const FILE = 0o100755;
+const REGULAR = 0o100000;
 /** Archives that follow each other in one initramfs are looked for at multiples of 4. */
 const ALIGNMENT = 512;
 
@@ -17,11 +17,11 @@ export class CpioWriter {
   }
 
   /** @param path in the guest, absolute; its folders are made */
-  file(path: string, contents: Buffer | string): void {
+  file(path: string, contents: Buffer | string, permissions = 0o755): void {
     const name = path.replace(/^\/+/, '');
     const parts = name.split('/');
     for (let i = 1; i < parts.length; i++) this.folder(parts.slice(0, i).join('/'));
-    this.#entry(name, FILE, Buffer.from(contents));
+    this.#entry(name, REGULAR | permissions, Buffer.from(contents));
   }
 
   copy(from: string, path: string): void {

@@ -11,10 +11,18 @@ const LIMIT_SECONDS = 300;
 
 // One at a time: two test files may want the same folder. The kernel ends the lock with its owner. The folder appears
 // under its name only when it is complete. The package lists of a fresh machine are empty, so a failure asks for them.
+// Another release has sources and lists of its own: the machine's are neither used nor changed.
 const UNPACK = `
-folder=$1; shift
+folder=$1 release=$2; shift 2
 test -d "$folder" && exit 0
 rm -rf "$folder.part" && mkdir -p "$folder.part/debs" && cd "$folder.part/debs"
+if [ -n "$release" ]; then
+  mkdir -p apt/parts apt/lists/partial apt/cache
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $release main" >apt/sources.list
+  printf 'Dir::%s "%s";\\n' Etc::SourceList "$PWD/apt/sources.list" Etc::SourceParts "$PWD/apt/parts" \\
+    State::Lists "$PWD/apt/lists" Cache "$PWD/apt/cache" >apt/apt.conf
+  export APT_CONFIG="$PWD/apt/apt.conf"
+fi
 timeout ${LIMIT_SECONDS} apt-get download "$@" >/dev/null 2>&1 ||
   { apt-get update >/dev/null 2>&1; timeout ${LIMIT_SECONDS} apt-get download "$@" >/dev/null || exit 1; }
 for deb in *.deb; do dpkg-deb -x "$deb" "$folder.part" || exit 1; done
@@ -23,10 +31,17 @@ rm -rf "$folder.part/debs" && mv "$folder.part" "$folder"`;
 /** The root folder with the packages' files, or why there is none: the reason that a skipped test gives. */
 export type UnpackedPackages = { readonly root: string } | { readonly missing: string };
 
-/** @param packages every package that the machine may lack, libraries too: dependencies are not followed */
-export async function unpackPackages(name: string, packages: readonly string[]): Promise<UnpackedPackages> {
+/**
+ * @param packages every package that the machine may lack, libraries too: dependencies are not followed
+ * @param release Debian's, by name; default: what the machine's own sources have
+ */
+export async function unpackPackages(
+  name: string,
+  packages: readonly string[],
+  release = '',
+): Promise<UnpackedPackages> {
   const cache = cacheFolder();
-  const hash = createHash('sha256').update(packages.join('\n')).digest('hex');
+  const hash = createHash('sha256').update(packages.join('\n')).update(release).digest('hex');
   const root = join(cache, 'apt', `${name}-${hash.slice(0, 12)}`);
   if (existsSync(root)) return { root };
   await mkdir(join(cache, 'apt'), { recursive: true });
@@ -38,6 +53,7 @@ export async function unpackPackages(name: string, packages: readonly string[]):
       UNPACK,
       'sh',
       root,
+      release,
       ...packages,
     ]);
     return { root };

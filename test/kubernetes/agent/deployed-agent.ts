@@ -1,0 +1,147 @@
+/** The agent as `kubectl apply -k k8s/` brings it onto a node, in the image that users build. */
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import type { Incident } from '../../../src/incident.ts';
+import { MANIFESTS } from '../../k8s/manifest-files.ts';
+import { until } from '../../sinks/contract.ts';
+import { assertValidIncident } from '../../validate-incident.ts';
+import { NODE_A, type NODE_B } from '../addresses.ts';
+import type { Cluster } from '../cluster.ts';
+
+export const AGENT_NAMESPACE = 'oom-witness';
+const DAEMON_SET = 'daemonset/oom-witness';
+const STATE = '/var/lib/oom-witness';
+const INCIDENTS = `${STATE}/incidents.jsonl`;
+const LOOK_MS = { 'node-a': 60_000, 'node-b': 600_000 } as const;
+
+export type NodeName = typeof NODE_A.name | typeof NODE_B.name;
+
+export class DeployedAgent {
+  readonly node: NodeName;
+  readonly #cluster: Cluster;
+  readonly #folder: string;
+
+  private constructor(cluster: Cluster, node: NodeName) {
+    this.#cluster = cluster;
+    this.node = node;
+    this.#folder = cluster.at(`agent-on-${node}`);
+  }
+
+  /**
+   * On one node only, whose incidents a test then reads where the sink `--file` has put them.
+   *
+   * @param options as environment variables, without `OOM_WITNESS_`
+   * @throws with what kubectl and the agent itself say, when it does not become ready
+   */
+  static async deploy(
+    cluster: Cluster,
+    node: NodeName = NODE_A.name,
+    options: Readonly<Record<string, string>> = {},
+  ): Promise<DeployedAgent> {
+    const archive = process.env.OOM_WITNESS_AGENT_IMAGE;
+    if (!archive) throw new Error('no image has been built: start the tests with `npm run test:kubernetes`');
+    await (node === NODE_A.name ? cluster.importImage(archive) : cluster.guest.importImage(archive));
+    const agent = new DeployedAgent(cluster, node);
+    // One that another test has removed may still be going.
+    await cluster.kubectl(['delete', 'namespace', AGENT_NAMESPACE, '--ignore-not-found', '--timeout=100s']);
+    agent.#writeKustomization({ FILE: INCIDENTS, ...options });
+    await cluster.kubectl(['apply', '-k', agent.#folder]);
+    await agent.#untilReady();
+    return agent;
+  }
+
+  /** With all that it has kept. */
+  async remove(): Promise<void> {
+    await this.#cluster.kubectl(['delete', '-k', this.#folder, '--timeout=100s', '--ignore-not-found']);
+    if (this.node === NODE_A.name) rmSync(this.#cluster.at(STATE), { recursive: true, force: true });
+    else await this.#cluster.guest.shell(`rm -rf ${STATE}`);
+  }
+
+  /** What it has written about itself. */
+  log(): Promise<string> {
+    return this.#cluster.kubectl(['logs', DAEMON_SET, `--namespace=${AGENT_NAMESPACE}`]);
+  }
+
+  /** What `--file` has got until now. */
+  async incidents(): Promise<readonly Incident[]> {
+    const text =
+      this.node === NODE_A.name
+        ? readIfThere(this.#cluster.at(INCIDENTS))
+        : await this.#cluster.guest.shell(`cat ${INCIDENTS} 2>/dev/null`);
+    // The last line may not be whole yet.
+    const lines = text.slice(0, text.lastIndexOf('\n') + 1).split('\n');
+    const incidents: unknown[] = lines.filter(Boolean).map((line) => JSON.parse(line));
+    return incidents.map((incident) => {
+      assertValidIncident(incident);
+      return incident;
+    });
+  }
+
+  /** Of those, the ones whose victim's command line has this word: other kills are none of a test's business. */
+  async incidentsOf(word: string): Promise<readonly Incident[]> {
+    return (await this.incidents()).filter(({ victims }) =>
+      victims.some(({ process }) => process.command_args?.includes(word)),
+    );
+  }
+
+  /** Waits for the first one. */
+  async told(word: string): Promise<Incident> {
+    let found: readonly Incident[] = [];
+    await until(
+      async () => {
+        found = await this.incidentsOf(word);
+        return found.length > 0;
+      },
+      `the kill of ${word}`,
+      LOOK_MS[this.node],
+    );
+    return found[0] as Incident;
+  }
+
+  /** What docs/kubernetes.md tells users to write for options of their own. */
+  #writeKustomization(options: Readonly<Record<string, string>>): void {
+    const nodeSelector = {
+      op: 'add',
+      path: '/spec/template/spec/nodeSelector/kubernetes.io~1hostname',
+      value: this.node,
+    };
+    const kustomization = {
+      apiVersion: 'kustomize.config.k8s.io/v1beta1',
+      kind: 'Kustomization',
+      resources: [path.relative(this.#folder, MANIFESTS)],
+      configMapGenerator: [
+        {
+          name: 'oom-witness',
+          namespace: AGENT_NAMESPACE,
+          behavior: 'merge',
+          literals: Object.entries(options).map(([name, value]) => `OOM_WITNESS_${name}=${value}`),
+        },
+      ],
+      patches: [{ target: { kind: 'DaemonSet' }, patch: JSON.stringify([nodeSelector]) }],
+    };
+    mkdirSync(this.#folder, { recursive: true });
+    writeFileSync(path.join(this.#folder, 'kustomization.yaml'), JSON.stringify(kustomization));
+  }
+
+  async #untilReady(): Promise<void> {
+    const limit = LOOK_MS[this.node];
+    const namespace = `--namespace=${AGENT_NAMESPACE}`;
+    const rollout = ['rollout', 'status', DAEMON_SET, namespace, `--timeout=${limit}ms`];
+    try {
+      await this.#cluster.kubectl(rollout, { timeoutMs: limit + 5000 });
+    } catch (error) {
+      const pods = await this.#cluster.kubectl(['describe', 'pods', namespace]).catch(String);
+      throw new Error(`the agent is not ready:\n${pods}\n${await this.log().catch(String)}`, {
+        cause: error,
+      });
+    }
+  }
+}
+
+function readIfThere(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}
