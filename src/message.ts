@@ -71,8 +71,16 @@ export function messageOf(incident: Incident, recurrence: Recurrence, zone: Time
 function died(incident: Incident): Died {
   const { process, victims } = incident;
   const others = victims.slice(1).map((victim) => `${name(victim.process.name)} ${victim.process.pid}`);
-  const notes = [livesOn(incident), process.command_line ? undefined : whyNoCommand(incident)];
-  const who = isNamed(incident) ? `${name(process.name)}, pid ${process.pid}` : 'unknown';
+  const known = isNamed(incident);
+  const notes = [
+    livesOn(incident),
+    process.command_line
+      ? undefined
+      : known
+        ? whyNoCommand(incident)
+        : whyUnknown(incident, 'process.command_line', 'process'),
+  ];
+  const who = known ? `${name(process.name)}, pid ${process.pid}` : 'unknown';
   return {
     process: `${who}${ranOutAsAWhole(incident) ? whose(incident) : ''}${withIt(incident)}`,
     others: others.length > 0 ? listed(others, 8) : undefined,

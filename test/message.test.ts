@@ -242,7 +242,7 @@ test('a warning is not called a kill, and an unseen kill does not pretend to kno
     unknown: { process: 'the kernel log was overwritten' },
   });
   assert.equal(unseen.died.process, 'unknown');
-  assert.equal(unseen.died.note, 'full command line unknown: the kernel log was overwritten');
+  assert.equal(unseen.died.note, 'the kernel log was overwritten');
   assert.match(unseen.why, /^the kernel's count of kills went up/);
   assert.match(unseen.sentence, /^OOM kill \(not seen\): a process in web\/shop on node-7/);
 });

@@ -22,6 +22,10 @@ export class VirtualTime {
   readonly sleep = (ms: number, signal: AbortSignal): Promise<void> =>
     new Promise((resolve, reject) => {
       this.slept.push(ms);
+      if (signal.aborted) {
+        reject(signal.reason);
+        return;
+      }
       const timer = { at: this.#now + ms, wake: resolve };
       this.#timers.add(timer);
       signal.addEventListener('abort', () => {

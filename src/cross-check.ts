@@ -1,0 +1,151 @@
+import { OOM_KILLED, saidOf } from './cross-check/incident-from-status.ts';
+import type { Incident, Statement } from './incident.ts';
+import type { PodListener, PodOfContainer } from './inventory/pod-table.ts';
+import type { KnownPod, KnownPodContainer, Termination } from './kubernetes/pod.ts';
+
+export interface CrossCheckObserver {
+  /** The cluster's word on a kill that the kernel told of. */
+  stated(incident: Incident, statement: Statement): void;
+}
+
+export interface CrossCheckOptions {
+  /** Changes what is stored of an incident; undefined where it is not stored. */
+  readonly complete: (id: string, change: (stored: Incident) => Incident) => Incident | undefined;
+  /** A status says OOMKilled and nobody else told of it. */
+  readonly unexplained: (pod: KnownPod, container: KnownPodContainer, termination: Termination) => void;
+  /** Where the container's id is known now. */
+  readonly find: (containerId: string) => PodOfContainer | undefined;
+  readonly observer: CrossCheckObserver;
+  /** Ends of containers before this are old news, RFC 3339. */
+  readonly since: string;
+  readonly sleep: (ms: number, signal: AbortSignal) => Promise<unknown>;
+}
+
+/** kubelet tells the API within a few seconds; on an overloaded node it was seen to take 35 s. */
+const STATEMENT_MS = 60_000;
+/** The kernel's record is read within milliseconds, and at the start what its ring still holds within a second. */
+const RECORD_MS = 10_000;
+/** Container ids whose kill the kernel told of, and ends that no kill was known for: 100 bytes each. */
+const REMEMBERED = 4096;
+const SURVIVED = Symbol('the container lived on until the next kill');
+/** How many may be waited for at a time. */
+const WAITING = 1024;
+
+/**
+ * The kernel's word against the cluster's. The kernel is the witness; the status of a pod is a statement, which can be missing (a
+ * child of the container died), late or wrong (exit code 137 without OOMKilled, or a 0). Each kill that the kernel told of gets the
+ * statement about its container, or that there was none. A container of which only the status says OOMKilled is `unexplained`.
+ */
+export class CrossCheck implements PodListener {
+  readonly #options: CrossCheckOptions;
+  readonly #closing = new AbortController();
+  /** Container id -> the id of its newest incident, the oldest first. */
+  readonly #witnessed = new Map<string, string>();
+  /** Container id -> how it ended. */
+  readonly #ended = new Map<string, Termination>();
+  /** Container id -> ends the wait for its statement. */
+  readonly #waiting = new Map<string, AbortController>();
+
+  constructor(options: CrossCheckOptions) {
+    this.#options = options;
+  }
+
+  /** What an earlier run has stored, so that its kills are not reported once more. */
+  recall(incidents: readonly Incident[]): void {
+    for (const { container, id } of incidents)
+      if (container?.id !== undefined) remember(this.#witnessed, container.id, id);
+  }
+
+  /** The kernel told of a kill, and it is known where. */
+  witnessed({ id, container, k8s }: Incident): void {
+    if (container?.id === undefined) return;
+    remember(this.#witnessed, container.id, id);
+    // The statement will be about the kill that ended the container; this one it survived.
+    this.#waiting.get(container.id)?.abort(SURVIVED);
+    const ended = this.#ended.get(container.id);
+    if (ended !== undefined) this.#state(id, statementOf(ended));
+    else if (k8s?.pod !== undefined) void this.#await(container.id, id);
+  }
+
+  terminated(pod: KnownPod, container: KnownPodContainer, termination: Termination): void {
+    const { containerId, finishedAt, reason } = termination;
+    if (containerId === undefined) {
+      if (reason === OOM_KILLED && this.#isNews(finishedAt))
+        this.#options.unexplained(pod, container, termination);
+      return;
+    }
+    remember(this.#ended, containerId, termination);
+    const waiting = this.#waiting.get(containerId);
+    const incident = this.#witnessed.get(containerId);
+    if (waiting !== undefined && incident !== undefined) {
+      waiting.abort();
+      this.#state(incident, statementOf(termination));
+    } else if (incident === undefined && reason === OOM_KILLED && this.#isNews(finishedAt))
+      void this.#doubt(pod, container, termination, containerId);
+  }
+
+  close(): void {
+    this.#closing.abort();
+    for (const waiting of this.#waiting.values()) waiting.abort();
+  }
+
+  #isNews(finishedAt: string | undefined): boolean {
+    return finishedAt === undefined || Date.parse(finishedAt) >= Date.parse(this.#options.since);
+  }
+
+  /** The status may come before the kernel's record has been read. */
+  async #doubt(
+    pod: KnownPod,
+    container: KnownPodContainer,
+    termination: Termination,
+    containerId: string,
+  ): Promise<void> {
+    await this.#options.sleep(RECORD_MS, this.#closing.signal).catch(() => {});
+    if (this.#closing.signal.aborted || this.#witnessed.has(containerId)) return;
+    this.#options.unexplained(pod, container, termination);
+  }
+
+  async #await(containerId: string, incident: string): Promise<void> {
+    if (this.#waiting.size >= WAITING) return;
+    const wait = new AbortController();
+    this.#waiting.set(containerId, wait);
+    await this.#options.sleep(STATEMENT_MS, wait.signal).catch(() => {});
+    if (this.#waiting.get(containerId) === wait) this.#waiting.delete(containerId);
+    if (wait.signal.aborted && wait.signal.reason !== SURVIVED) return;
+    const found = this.#options.find(containerId);
+    const lives = found?.container.id === containerId && found.container.running;
+    this.#state(incident, {
+      by: 'kubernetes',
+      agrees: false,
+      says: lives ? 'nothing: the container lives on' : `nothing within ${STATEMENT_MS / 1000} s`,
+    });
+  }
+
+  #state(id: string, statement: Statement): void {
+    const incident = this.#options.complete(id, (stored) => ({
+      ...stored,
+      witness:
+        statement.agrees && !stored.witness.includes('kubernetes')
+          ? [...stored.witness, 'kubernetes']
+          : stored.witness,
+      statements: [...(stored.statements ?? []).filter(({ by }) => by !== statement.by), statement],
+    }));
+    if (incident !== undefined) this.#options.observer.stated(incident, statement);
+  }
+}
+
+function statementOf(termination: Termination): Statement {
+  return {
+    by: 'kubernetes',
+    agrees: termination.reason === OOM_KILLED,
+    says: saidOf(termination),
+    ...(termination.finishedAt !== undefined && { time: termination.finishedAt }),
+  };
+}
+
+/** The newest so many. */
+function remember<T>(map: Map<string, T>, key: string, value: T): void {
+  map.delete(key);
+  map.set(key, value);
+  if (map.size > REMEMBERED) map.delete(map.keys().next().value as string);
+}

@@ -1,0 +1,102 @@
+import { ApiError, type KubernetesApi } from '../kubernetes/api.ts';
+import type { KnownPod, PodOwner } from '../kubernetes/pod.ts';
+import type { Workload } from './identity.ts';
+
+/** Owners that a node's pods have; one that is not here is asked for again. */
+const CACHE_LIMIT = 512;
+/** For an owner that could not be read: the next kill may have better luck. */
+const RETRY_MS = 30_000;
+
+interface Cached {
+  readonly owner: Promise<PodOwner | undefined>;
+  readonly until: number;
+}
+
+/**
+ * Who made a pod, as people call it: the Deployment behind its ReplicaSet, the CronJob behind its Job, else the owner itself.
+ *
+ * A Deployment costs no request: the ReplicaSets that it makes, and only those, are called `<deployment>-<pod-template-hash>`
+ * (Kubernetes: Deployment, "Pod-template-hash label"). Others' ReplicaSets and Jobs are asked for once.
+ */
+export class Owners {
+  readonly #api: () => KubernetesApi | undefined;
+  readonly #now: () => number;
+  readonly #cache = new Map<string, Cached>();
+
+  /** @param api undefined while there is no connection */
+  constructor(api: () => KubernetesApi | undefined, now: () => number) {
+    this.#api = api;
+    this.#now = now;
+  }
+
+  /** Never fails: where the owner's owner cannot be read in time, the owner itself is the answer. */
+  async workload(pod: KnownPod, signal: AbortSignal): Promise<Workload> {
+    const { owner } = pod;
+    if (owner === undefined) return {};
+    if (owner.kind === 'ReplicaSet') {
+      const end = `-${owner.templateHash}`;
+      if (owner.templateHash && owner.name.endsWith(end) && owner.name.length > end.length)
+        return { deployment: { name: owner.name.slice(0, -end.length) } };
+      return workloadOf((await this.#ownerOf(pod, owner, 'replicasets', signal)) ?? owner);
+    }
+    if (owner.kind === 'Job') return workloadOf((await this.#ownerOf(pod, owner, 'jobs', signal)) ?? owner);
+    return workloadOf(owner);
+  }
+
+  #ownerOf(
+    { namespace }: KnownPod,
+    { apiVersion, name }: PodOwner,
+    resource: string,
+    signal: AbortSignal,
+  ): Promise<PodOwner | undefined> {
+    const path = `/apis/${apiVersion}/namespaces/${encodeURIComponent(namespace)}/${resource}/${encodeURIComponent(name)}`;
+    // Whose API it is comes from the pod, which its author writes.
+    if (!/^(apps|batch)\/v\d\w*$/.test(apiVersion)) return Promise.resolve(undefined);
+    const api = this.#api();
+    if (api === undefined) return Promise.resolve(undefined);
+    const cached = this.#cache.get(path);
+    if (cached !== undefined && this.#now() < cached.until) return cached.owner;
+    const owner = this.#ask(api, path, signal);
+    this.#cache.delete(path);
+    this.#cache.set(path, { owner, until: Number.POSITIVE_INFINITY });
+    if (this.#cache.size > CACHE_LIMIT) this.#cache.delete(this.#cache.keys().next().value as string);
+    return owner;
+  }
+
+  async #ask(api: KubernetesApi, path: string, signal: AbortSignal): Promise<PodOwner | undefined> {
+    try {
+      const answer = await api.get<{ metadata?: { ownerReferences?: unknown } }>(path, signal);
+      return controllerOf(answer.metadata?.ownerReferences);
+    } catch (error) {
+      // The workload is named a little less well; the courier must not wait for it.
+      const gone = error instanceof ApiError && error.status === 404;
+      this.#cache.set(path, {
+        owner: Promise.resolve(undefined),
+        until: gone ? Number.POSITIVE_INFINITY : this.#now() + RETRY_MS,
+      });
+      return undefined;
+    }
+  }
+}
+
+function controllerOf(references: unknown): PodOwner | undefined {
+  if (!Array.isArray(references)) return undefined;
+  const found = references.find((each) => each?.controller === true);
+  if (typeof found?.kind !== 'string' || typeof found?.name !== 'string') return undefined;
+  return { apiVersion: String(found.apiVersion), kind: found.kind, name: found.name };
+}
+
+const FIELDS: Readonly<Record<string, keyof Workload>> = {
+  Deployment: 'deployment',
+  StatefulSet: 'statefulset',
+  DaemonSet: 'daemonset',
+  Job: 'job',
+  CronJob: 'cronjob',
+};
+
+function workloadOf({ kind, name }: PodOwner): Workload {
+  const field = FIELDS[kind];
+  // A static pod is owned by its node, which says nothing of what it is for.
+  if (kind === 'Node') return {};
+  return field === undefined ? { owner: { kind, name } } : { [field]: { name } };
+}

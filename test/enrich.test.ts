@@ -1,0 +1,142 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { Enricher, type Finder, type Finding } from '../src/enrich.ts';
+import type { Incident } from '../src/incident.ts';
+import { VirtualTime } from './deliver/virtual-time.ts';
+import { containerKill, numbered, valid } from './incidents.ts';
+
+/** As the assembler leaves it: a pod's UID from the cgroup's path and no name. */
+function bare(sequence = 1): Incident {
+  const { uid } = containerKill().k8s?.pod ?? {};
+  return numbered({ ...containerKill(), k8s: { pod: { uid: uid as string } } }, sequence);
+}
+
+const NAMED: Finding = {
+  identity: { k8s: { namespace: { name: 'web' }, pod: { name: 'shop-1' } } },
+  isPartial: false,
+};
+const MISSING: Finding = { identity: { unknown: { k8s: 'not in the API' } }, isPartial: true };
+
+/** An enricher over a history, with one finder. */
+function setup(find: Finder['find'], others: readonly Finder[] = []) {
+  const time = new VirtualTime();
+  const history = new Map<string, Incident>();
+  const happened: string[] = [];
+  const say = (what: string) => (incident: Incident) =>
+    happened.push(`${what} ${incident.id.split(':')[1]} ${incident.k8s?.pod?.name}`);
+  const finder: Finder = { concerns: ({ k8s }) => k8s?.pod?.uid !== undefined && !k8s.pod.name, find };
+  const enricher = new Enricher({
+    finders: [...others, finder],
+    timeoutMs: 2000,
+    complete: (id, change) => {
+      const stored = history.get(id);
+      if (stored) history.set(id, valid(change(stored)));
+      return history.get(id);
+    },
+    observer: {
+      enriched: say('enriched'),
+      enrichedLate: say('late'),
+      enrichFailed: (_, reason) => happened.push(reason),
+    },
+    sleep: time.sleep,
+  });
+  const enrich = (...incidents: readonly Incident[]) => {
+    for (const incident of incidents) history.set(incident.id, incident);
+    enricher.enrich(incidents);
+  };
+  return { time, history, happened, enricher, enrich };
+}
+
+/** Answers `finding` when told to, else nothing for as long as it may. */
+function slow(finding: Finding, late: Finding = finding) {
+  const asked = Promise.withResolvers<void>();
+  const find: Finder['find'] = (_, signal) =>
+    new Promise((resolve) => {
+      void asked.promise.then(() => resolve(late));
+      signal.addEventListener('abort', () => resolve(finding));
+    });
+  return { find, answer: () => asked.resolve() };
+}
+
+describe('an incident is completed', () => {
+  it('at once where its pod is known', async () => {
+    const { time, history, happened, enrich } = setup(async () => NAMED);
+    enrich(bare());
+    await time.rest();
+    assert.deepEqual(happened, ['enriched 1 shop-1']);
+    const [incident] = history.values();
+    assert.equal(incident?.k8s?.namespace?.name, 'web');
+    assert.equal(incident?.k8s?.pod?.uid, bare().k8s?.pod?.uid, 'what the path said stays');
+  });
+
+  it('without, with the reason, when nobody knows by the deadline', async () => {
+    const { time, history, happened, enrich } = setup(slow(MISSING).find);
+    enrich(bare());
+    await time.advance(1999);
+    assert.deepEqual(happened, []);
+    await time.advance(1);
+    assert.deepEqual(happened, ['enriched 1 undefined']);
+    assert.equal(history.values().next().value?.unknown?.k8s, 'not in the API');
+  });
+
+  it('once more when the pod is found later, and the reason is taken back', async () => {
+    const finder = slow(MISSING, NAMED);
+    const { time, history, happened, enrich } = setup(finder.find);
+    enrich(bare());
+    await time.advance(60_000);
+    finder.answer();
+    await time.rest();
+    assert.deepEqual(happened, ['enriched 1 undefined', 'late 1 shop-1']);
+    assert.equal(history.values().next().value?.unknown?.k8s, undefined);
+  });
+
+  it('never again after ten minutes', async () => {
+    const finder = slow(MISSING);
+    const { time, happened, enrich } = setup(finder.find);
+    enrich(bare());
+    await time.advance(602_000);
+    assert.equal(time.timers, 0);
+    assert.deepEqual(happened, ['enriched 1 undefined']);
+  });
+
+  it('without, when the finder fails', async () => {
+    const { time, happened, enrich } = setup(() => Promise.reject(new Error('broken')));
+    enrich(bare());
+    await time.rest();
+    assert.deepEqual(happened, ['broken', 'enriched 1 undefined']);
+  });
+
+  it('each by itself: one that is slow does not delay another', async () => {
+    const { time, happened, enrich } = setup((incident, signal) =>
+      incident.id.endsWith(':1') ? slow(MISSING).find(incident, signal) : Promise.resolve(NAMED),
+    );
+    enrich(bare(1), bare(2));
+    await time.rest();
+    assert.deepEqual(happened, ['enriched 2 shop-1']);
+  });
+
+  it('by the first finder that knows anything', async () => {
+    const silent: Finder = { concerns: () => true, find: async () => undefined };
+    const stranger: Finder = { concerns: () => false, find: () => assert.fail('not its business') };
+    const { time, happened, enrich } = setup(async () => NAMED, [silent, stranger]);
+    enrich(bare());
+    await time.rest();
+    assert.deepEqual(happened, ['enriched 1 shop-1']);
+  });
+});
+
+it('at the end of the agent every incident is completed with what is known', async () => {
+  const { enricher, happened, enrich, time } = setup(slow(MISSING).find);
+  enrich(bare(1), bare(2));
+  await enricher.close();
+  assert.deepEqual(happened, ['enriched 1 undefined', 'enriched 2 undefined']);
+  assert.equal(time.timers, 0);
+});
+
+it('incidents of an earlier run are completed when their pods are found, and not told again', async () => {
+  const { enricher, happened, history, time } = setup(async () => NAMED);
+  history.set(bare().id, bare());
+  enricher.resume([bare(), containerKill()]);
+  await time.rest();
+  assert.deepEqual(happened, ['late 1 shop-1']);
+});
