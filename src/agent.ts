@@ -1,35 +1,18 @@
-/** The composition root of `oom-witness run`: the watcher starts first, because nobody waits for it, and stops first. */
-import { writeSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import packageJson from '../package.json' with { type: 'json' };
 import { Capture } from './capture/capture.ts';
 import type { CaptureMessage, CaptureStatus } from './capture/protocol.ts';
 import type { Config } from './config.ts';
-import { DEAD_LETTER_FILE, DeadLetterFile } from './deliver/dead-letter.ts';
-import { Couriers } from './deliver/delivery.ts';
-import { Events } from './events.ts';
+import { Downstream, type ProgramIo } from './downstream.ts';
+import type { Events } from './events.ts';
 import { DEFAULT_PATHS, type Host, readHost } from './host.ts';
-import { createLog, type Log, lineWriter } from './log.ts';
+import type { Incident } from './incident.ts';
 import { Families } from './metrics/families.ts';
-import { Metrics } from './metrics.ts';
-import { Redactor } from './redact.ts';
 import { protectSelf } from './self-protection.ts';
-import type { AgentServer, AgentStatus, PartStatus } from './server.ts';
-import { type SinkContext, takesKind } from './sink.ts';
-import { type Bookmark, type Position, StateLockedError, Store } from './store.ts';
-import { Containers } from './watch/containers.ts';
+import type { AgentStatus, PartStatus } from './server.ts';
+import { type Bookmark, type Position, StateLockedError, type Store } from './store.ts';
+import { Surroundings } from './surroundings.ts';
 import { type LogPlace, type Place, parseLogPlace } from './watch/place.ts';
-
-/** What the agent is given of the process that it runs in. */
-export interface AgentIo {
-  readonly stdout: NodeJS.WriteStream;
-  readonly stderr: NodeJS.WriteStream & { readonly fd: number };
-  /** Aborted when the agent is asked to end; the reason is the signal's name. */
-  readonly signal: AbortSignal;
-  /** Calls the listener on SIGHUP; returns the function that stops that. */
-  readonly onReopen: (listener: () => void) => () => void;
-}
 
 const PROCESSES_FILE = 'processes.jsonl';
 
@@ -40,14 +23,12 @@ const RESTART_MS = { first: 500, longest: 60_000 } as const;
 const HOPELESS_RESTART_MS = 16_000;
 /** A thread that is stuck in the kernel must not keep the sinks from being drained. */
 const STOP_MS = 3_000;
-/** Whoever read our output has gone and waits for us to go, too. */
-const DRAIN_WITHOUT_READER_MS = 1_000;
 
 /** The exit code when nothing can be seen here. */
 const NOTHING_WORKS = 1;
 
 /** @returns the exit code: 0 after it was asked to end, 1 when there is nothing that it could do */
-export async function runAgent(config: Config, io: AgentIo): Promise<number> {
+export async function runAgent(config: Config, io: ProgramIo): Promise<number> {
   let agent: Agent;
   try {
     agent = new Agent(config, io);
@@ -61,14 +42,12 @@ export async function runAgent(config: Config, io: AgentIo): Promise<number> {
 
 class Agent {
   readonly #config: Config;
-  readonly #io: AgentIo;
+  readonly #io: ProgramIo;
   readonly #host: Host;
-  readonly #log: Log;
-  readonly #metrics: Metrics;
+  readonly #downstream: Downstream;
   readonly #events: Events;
   readonly #store: Store;
-  readonly #couriers: Couriers;
-  readonly #containers: Containers;
+  readonly #surroundings: Surroundings;
   #families: Families | undefined;
   readonly #finished = Promise.withResolvers<number>();
   #capture: Capture | undefined;
@@ -84,52 +63,36 @@ class Agent {
   /** The same of the log file that is read in its place. */
   #logPlace: LogPlace | undefined;
 
-  constructor(config: Config, io: AgentIo) {
+  constructor(config: Config, io: ProgramIo) {
     this.#config = config;
     this.#io = io;
     this.#host = readHost(DEFAULT_PATHS, config.hostName);
-    const redactor = new Redactor(config.redactPatterns);
-    this.#log = createLog({
-      level: config.logLevel,
-      readable: io.stderr.isTTY,
-      colour: io.stderr.isTTY && io.stderr.hasColors(),
-      write: lineWriter((bytes) => writeSync(io.stderr.fd, bytes)),
-      redact: (text) => (config.redact ? redactor.text(text).text : text),
-      now: Date.now,
-    });
-    const sinks = config.sinks.map(({ name }) => name);
-    const { version } = packageJson;
-    this.#metrics = new Metrics({
-      version,
-      node: process.versions.node,
-      sinks,
-      kernelLog: config.logFile === undefined ? 'kmsg' : 'log_file',
-      now: Date.now,
-    });
-    this.#events = new Events(this.#log, this.#metrics, Date.now);
-    this.#events.started(version, process.versions.node);
-    this.#store = Store.open({
-      stateDir: config.stateDir,
-      sinks,
-      takes: (sink, { kind }) =>
-        config.sinks.some(({ name, module, settings }) => name === sink && takesKind(module, settings, kind)),
-      now: Date.now,
-      observer: this.#events,
-    });
-    this.#events.storeOpened(this.#store.persistent);
-    this.#couriers = this.#makeCouriers();
-    this.#containers = new Containers({
+    this.#downstream = new Downstream(config, io, this.#host);
+    const { store, metrics, events } = this.#downstream;
+    this.#store = store;
+    this.#events = events;
+    this.#surroundings = new Surroundings({
       settings: config,
+      logs: DEFAULT_PATHS.logs,
+      host: this.#host,
       // A capture that has failed reads on where it stopped.
       kernelSees: () => this.#status?.kernelLog.works !== false,
-      observer: this.#events,
+      store,
+      series: metrics.kills,
+      events,
+      enriched: (incident) => {
+        this.#families?.enriched(incident);
+        this.#downstream.wake();
+      },
+      commit: (incident) => this.#commit([incident]),
       now: Date.now,
       sleep: (ms, signal) => sleep(ms, undefined, { signal }),
       random: Math.random,
     });
-    this.#metrics.attach({
+    metrics.attach({
       counter: (name) => this.#capture?.counter(name) ?? 0,
-      queue: (sink) => this.#store.queue(sink),
+      queue: (sink) => store.queue(sink),
+      kubernetes: () => this.#surroundings.pods.works,
     });
   }
 
@@ -138,17 +101,17 @@ class Agent {
     if (refused !== undefined) this.#events.selfProtectionRefused(refused);
     this.#resume();
     this.#startCapture();
-    this.#couriers.start();
+    this.#downstream.start();
     this.#families = await this.#openFamilies();
-    await this.#containers.start();
-    const server = await this.#startServer();
+    await this.#surroundings.start();
+    await this.#downstream.listen(() => this.#parts(), this.#families);
     await this.#families.listen(this.#config.replaced, this.#events);
     const { signal } = this.#io;
     const asked = () => this.#finished.resolve(0);
     if (signal.aborted) asked();
     signal.addEventListener('abort', asked);
     const code = await this.#finished.promise;
-    await this.#end(code, server);
+    await this.#end(code);
     return code;
   }
 
@@ -166,53 +129,6 @@ class Agent {
     const isThisBoot = position.bootId === this.#host.boot_id;
     this.#position = isThisBoot ? position.sequence : -1;
     if (isThisBoot) this.#events.resumed({ after_sequence: position.sequence });
-  }
-
-  #makeCouriers(): Couriers {
-    const { stateDir, eventFormat, sinks, useKubernetes } = this.#config;
-    const context: SinkContext = {
-      host: {
-        name: this.#host.name,
-        boot_id: this.#host.boot_id,
-        kernel: this.#host.kernel,
-        arch: this.#host.arch,
-      },
-      kernelVersionLine: this.#host.version_line,
-      eventFormat,
-      now: Date.now,
-      stdout: this.#io.stdout,
-      onReopen: this.#io.onReopen,
-      ...(useKubernetes && { kubernetes: this.#kubernetes() }),
-      log: this.#log,
-    };
-    return new Couriers(
-      sinks.map(({ name, module, settings }) => ({
-        name,
-        ...(module.batchSize !== undefined && { batchSize: module.batchSize }),
-        open: () => module.open(settings, context),
-      })),
-      {
-        store: this.#store,
-        deadLetters: this.#store.persistent
-          ? new DeadLetterFile(path.join(stateDir, DEAD_LETTER_FILE), Date.now)
-          : undefined,
-        observer: this.#events,
-        now: Date.now,
-        sleep: (ms, signal) => sleep(ms, undefined, { signal }),
-        random: Math.random,
-      },
-    );
-  }
-
-  #kubernetes(): NonNullable<SinkContext['kubernetes']> {
-    const { kubeconfig, nodeName } = this.#config;
-    return {
-      connect: async () => {
-        const { connect } = await import('./kubernetes/connection.ts');
-        return connect({ ...(kubeconfig !== undefined && { kubeconfig }) });
-      },
-      ...(nodeName !== undefined && { nodeName }),
-    };
   }
 
   #startCapture(): void {
@@ -241,13 +157,8 @@ class Agent {
         this.#armed(message.status);
         return;
       case 'witnessed': {
-        // The command line exists nowhere else any more: nothing comes before the store.
-        const fresh = this.#store.commit(message.incidents, this.#at(message.place));
-        this.#couriers.wake();
+        this.#commit(message.incidents, this.#at(message.place));
         if (message.missed > 0) this.#events.missed(message.missed);
-        this.#events.committed(fresh);
-        this.#containers.witnessed(fresh);
-        this.#families?.witnessed(fresh);
         return;
       }
       case 'place':
@@ -280,6 +191,15 @@ class Agent {
         this.#events.journalFailed(message.problem);
         return;
     }
+  }
+
+  /** The command line exists nowhere else any more: nothing comes before the store. */
+  #commit(incidents: readonly Incident[], position?: Position | Bookmark): void {
+    const surroundings = this.#surroundings;
+    const heldUntil = (incident: Incident) => surroundings.heldUntil(incident);
+    const fresh = this.#downstream.commit(incidents, position, heldUntil);
+    this.#families?.witnessed(fresh);
+    surroundings.committed(fresh);
   }
 
   #at(place: Place | undefined): Position | Bookmark | undefined {
@@ -320,32 +240,8 @@ class Agent {
 
   #openFamilies(): Promise<Families> {
     const { metrics: shown, replaced } = this.#config;
-    const containers = this.#containers.table;
-    return Families.open({ own: this.#metrics, shown, replaced, containers, now: Date.now });
-  }
-
-  async #startServer(): Promise<AgentServer | undefined> {
-    const { listen, apiToken } = this.#config;
-    if (listen === 'off') return undefined;
-    const { ListenError, startServer } = await import('./server.ts');
-    try {
-      const server = await startServer({
-        listen,
-        apiToken,
-        hostName: this.#host.name,
-        incidents: this.#store,
-        status: () => this.#parts(),
-        metrics: this.#families ?? this.#metrics,
-        now: Date.now,
-        failed: (reason) => this.#events.answerFailed(reason),
-      });
-      this.#events.listening(server.url);
-      return server;
-    } catch (error) {
-      if (!(error instanceof ListenError)) throw error;
-      this.#events.notListening(error.message);
-      return undefined;
-    }
+    const containers = this.#surroundings.containers.table;
+    return Families.open({ own: this.#downstream.metrics, shown, replaced, containers, now: Date.now });
   }
 
   #parts(): AgentStatus {
@@ -370,20 +266,13 @@ class Agent {
           cost: 'command lines come from scans of /proc: processes that live for less than a scan are missed',
         }),
       },
-      {
-        name: 'store',
-        works: this.#store.persistent,
-        ...(!this.#store.persistent && {
-          problem: `${this.#config.stateDir} cannot be written`,
-          cost: 'history and undelivered incidents end with the agent',
-        }),
-      },
-      ...this.#containers.parts(),
+      this.#downstream.storePart(),
+      ...this.#surroundings.parts(),
     ];
     return { alive: !still && this.#restartMs < HOPELESS_RESTART_MS, ready: sees, parts };
   }
 
-  async #end(code: number, server: AgentServer | undefined): Promise<void> {
+  async #end(code: number): Promise<void> {
     const { reason } = this.#io.signal;
     const readerGone = reason instanceof Error;
     if (code === 0)
@@ -395,17 +284,9 @@ class Agent {
       sleep(STOP_MS, undefined, { signal: stopped.signal }).catch(() => {}),
     ]);
     stopped.abort();
-    await this.#containers.stop();
+    await this.#surroundings.stop();
     await this.#families?.close();
-    await server?.close();
-    const drainMs = this.#config.drainTimeout;
-    const left = await this.#couriers.drain(
-      Date.now() + (readerGone ? Math.min(drainMs, DRAIN_WITHOUT_READER_MS) : drainMs),
-    );
-    if (code === 0 || [...left.values()].some((count) => count > 0))
-      this.#events.drained(Object.fromEntries(left), this.#store.persistent);
-    await this.#couriers.close();
-    this.#store.close();
+    await this.#downstream.end(code);
   }
 }
 

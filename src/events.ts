@@ -1,13 +1,17 @@
 import type { CaptureStatus } from './capture/protocol.ts';
+import type { CrossCheckObserver } from './cross-check.ts';
 import type { DeliveryObserver } from './deliver/observer.ts';
+import type { EnricherObserver } from './enrich.ts';
 import { RepeatLimit } from './events/repeat-limit.ts';
 import { printable } from './format.ts';
-import type { Incident } from './incident.ts';
+import type { Incident, Statement } from './incident.ts';
 import type { ContainerFeed } from './inventory/container-table.ts';
 import type { Log, LogFields } from './log.ts';
+import { killLabels } from './metrics/kill-series.ts';
 import type { Metrics, ReaderName } from './metrics.ts';
 import type { StoreObserver } from './store.ts';
 import type { FeedObserver } from './watch/container-feed.ts';
+import type { PodsObserver } from './watch/pods.ts';
 
 const READER_NAMES = { kmsg: 'kmsg', 'log file': 'log_file', 'process events': 'proc_connector' } as const;
 /** As the capture thread calls them. */
@@ -25,13 +29,14 @@ const COST: Readonly<Record<ReaderName, string>> = {
  * a minute with its count; the metric counts it every time. (Losses that the capture thread counts by itself are read from its
  * counters at the scrape: here they have only their line.)
  */
-export class Events implements DeliveryObserver, StoreObserver, FeedObserver {
+export class Events
+  implements DeliveryObserver, StoreObserver, FeedObserver, EnricherObserver, CrossCheckObserver, PodsObserver
+{
   readonly #log: Log;
   readonly #metrics: Metrics;
   readonly #limit: RepeatLimit;
   /** Sinks whose last attempt failed. */
   readonly #failing = new Set<string>();
-  #lastKill = 0;
 
   constructor(log: Log, metrics: Metrics, now: () => number) {
     this.#log = log;
@@ -177,18 +182,88 @@ export class Events implements DeliveryObserver, StoreObserver, FeedObserver {
   committed(incidents: readonly Incident[]): void {
     for (const incident of incidents) {
       this.#metrics.incidents.inc({ scope: incident.oom.scope });
-      const { id, kind, oom, victims, process, time } = incident;
+      const { id, kind, victims, process } = incident;
       this.#log('debug', 'incident', { id, kind, pid: process.pid, name: process.name });
-      if (kind === 'oom_warning') continue;
-      this.#metrics.kills.inc({ scope: oom.scope }, victims.length);
-      this.#lastKill = Math.max(this.#lastKill, Date.parse(time) / 1000);
-      this.#metrics.lastKill.set(this.#lastKill);
+      if (!isKill(kind)) continue;
       for (const [index, { capture, process }] of victims.entries()) {
         this.#metrics.captures.inc({ source: capture.source });
         this.#metrics.redactions.inc(capture.redacted);
         if (capture.source === 'kernel-comm') this.#captureMissing(incident, index, process.pid);
       }
     }
+  }
+
+  /** Whose it was is known now, as far as it will be when it is delivered: kills are counted by that. */
+  enriched(incident: Incident): void {
+    const { kind, oom, victims, time } = incident;
+    if (!isKill(kind)) return;
+    this.#metrics.kills.killed(killLabels(incident), oom.scope, victims.length, Date.parse(time) / 1000);
+  }
+
+  /** Its deliveries have gone out without the pod; the history has it now. */
+  enrichedLate({ id, k8s }: Incident): void {
+    this.#metrics.late.inc();
+    this.#log('info', 'pod found after the incident was delivered', { id, pod: k8s?.pod?.name });
+  }
+
+  enrichFailed(id: string, reason: string): void {
+    this.#metrics.enrichFailures.inc();
+    this.#repeated('warn', `enrich ${reason}`, 'container and pod could not be looked up', { id, reason });
+  }
+
+  // Kubernetes
+
+  notConnected(reason: string): void {
+    this.#log('error', 'no connection to Kubernetes: pods are not named', { reason });
+  }
+
+  listed(path: string, objects: number): void {
+    this.#metrics.lists.inc();
+    this.#limit.forget(`list ${path} `);
+    this.#log('info', 'listed', { path, objects });
+  }
+
+  listWatchFailed(path: string, reason: string, delayMs: number): void {
+    this.#metrics.watchFailures.inc();
+    this.#repeated('warn', `list ${path} ${reason}`, 'the API of Kubernetes does not answer, trying again', {
+      path,
+      reason,
+      wait_ms: delayMs,
+    });
+  }
+
+  listWatchOutdated(path: string, reason: string): void {
+    this.#metrics.watchFailures.inc();
+    this.#repeated(
+      'warn',
+      `outdated ${path}`,
+      'the API of Kubernetes has forgotten what came next, listing again',
+      {
+        path,
+        reason,
+      },
+    );
+  }
+
+  objectSkipped(path: string, reason: string): void {
+    this.#metrics.objectsSkipped.inc();
+    this.#repeated('error', `object ${path} ${reason}`, 'an object of Kubernetes could not be taken', {
+      path,
+      reason,
+    });
+  }
+
+  /** The cluster's word on a kill that the kernel told of. */
+  stated({ id }: Incident, { agrees, says }: Statement): void {
+    this.#metrics.statements.inc({ agrees: String(agrees) });
+    this.#log(
+      agrees ? 'debug' : 'info',
+      agrees ? 'the cluster confirms' : 'the cluster says something else',
+      {
+        id,
+        says,
+      },
+    );
   }
 
   #captureMissing({ id, unknown }: Incident, index: number, pid: number): void {
@@ -319,4 +394,8 @@ export class Events implements DeliveryObserver, StoreObserver, FeedObserver {
     if (count === undefined) this.#metrics.logLinesSuppressed.inc();
     else this.#log(level, message, { ...fields, ...(count > 1 && { times: count }) });
   }
+}
+
+function isKill(kind: Incident['kind']): boolean {
+  return kind === 'oom_kill' || kind === 'oom_unseen';
 }

@@ -6,9 +6,15 @@ import type { IncidentHost } from './incident.ts';
 export interface HostPaths {
   readonly proc: string;
   readonly kmsg: string;
+  /** Where the host's log files may be: first through its first process, which shows them in a pod without a volume. */
+  readonly logs: readonly string[];
 }
 
-export const DEFAULT_PATHS: HostPaths = Object.freeze({ proc: '/proc', kmsg: '/dev/kmsg' });
+export const DEFAULT_PATHS: HostPaths = Object.freeze({
+  proc: '/proc',
+  kmsg: '/dev/kmsg',
+  logs: ['/proc/1/root/var/log', '/var/log'],
+});
 
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
 

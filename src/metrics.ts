@@ -4,6 +4,7 @@ import Histogram from 'prom-client/lib/histogram.js';
 import Registry from 'prom-client/lib/registry.js';
 import type { CounterName } from './capture/protocol.ts';
 import type { OomScope } from './incident.ts';
+import { HOST_LABELS, KillSeries } from './metrics/kill-series.ts';
 import type { QueueState } from './store.ts';
 
 const PREFIX = 'oom_witness_';
@@ -18,6 +19,8 @@ export interface MetricSources {
   /** The capture thread's own counters. */
   counter(name: CounterName): number;
   queue(sink: string): QueueState;
+  /** Whether the pods are known from the API; undefined where it is not used. */
+  kubernetes?(): boolean | undefined;
 }
 
 export interface MetricsOptions {
@@ -32,8 +35,9 @@ export interface MetricsOptions {
 }
 
 /**
- * Every metric, defined once. All series exist from the start with 0, so that `increase()` sees the first kill, too. Names of
- * processes, pids and command lines are no labels: they are unbounded, and not everybody who may scrape may read them.
+ * Every metric, defined once. All series exist from the start with 0, so that `increase()` sees the first kill, too; those of a
+ * container from when it is first seen. Names of processes, pids and command lines are no labels: they are unbounded, and not
+ * everybody who may scrape may read them.
  */
 export class Metrics {
   readonly #registry = new Registry();
@@ -42,7 +46,10 @@ export class Metrics {
   readonly kernelLog: ReaderName;
   #sources: MetricSources | undefined;
 
-  readonly kills = this.#counter('kills_total', 'Processes that the kernel killed for lack of memory', [
+  readonly #kills = this.#counter('kills_total', 'Processes that the kernel killed for lack of memory', [
+    'namespace',
+    'pod',
+    'container',
     'scope',
   ]);
   readonly incidents = this.#counter(
@@ -50,9 +57,36 @@ export class Metrics {
     'Incidents stored: one per run of the OOM killer',
     ['scope'],
   );
-  readonly lastKill = this.#gauge(
+  readonly #lastKill = this.#gauge(
     'last_kill_timestamp_seconds',
     'When the newest known kill happened; 0: none yet',
+    ['namespace', 'pod', 'container'],
+  );
+  readonly kills = new KillSeries(this.#kills, this.#lastKill);
+  readonly statements = this.#counter(
+    'statements_total',
+    'What the cluster says of kills that the kernel told of; agrees: that the container was OOM killed',
+    ['agrees'],
+  );
+  readonly late = this.#counter(
+    'enriched_late_total',
+    'Incidents that were delivered before their pod was known',
+  );
+  readonly lists = this.#counter(
+    'kubernetes_lists_total',
+    'Times that objects of Kubernetes were listed whole',
+  );
+  readonly watchFailures = this.#counter(
+    'kubernetes_watch_failures_total',
+    'Lists and watches of Kubernetes that failed or had to begin anew',
+  );
+  readonly objectsSkipped = this.#counter(
+    'kubernetes_objects_skipped_total',
+    'Objects of Kubernetes that could not be taken',
+  );
+  readonly enrichFailures = this.#counter(
+    'enrich_failures_total',
+    'Look-ups of containers and pods that failed',
   );
   readonly noVictim = this.#counter('no_victim_total', 'Runs of the OOM killer that found nobody to kill');
   readonly captures = this.#counter(
@@ -64,7 +98,10 @@ export class Metrics {
     'redactions_total',
     'Secrets taken out of the command lines of victims',
   );
-  readonly readerUp = this.#gauge('reader_up', 'Whether the source works', ['reader']);
+  readonly readerUp = this.#gauge('reader_up', 'Whether the source works', ['reader'], (gauge) => {
+    const works = this.#sources?.kubernetes?.();
+    if (works !== undefined) gauge.set({ reader: 'kubernetes' }, Number(works));
+  });
   readonly deliveries = this.#counter('deliveries_total', 'Incidents by what became of them at the sink', [
     'sink',
     'outcome',
@@ -115,7 +152,8 @@ export class Metrics {
     // Not `node`: in a cluster's Prometheus that is the machine.
     this.#gauge('build_info', 'Always 1', ['version', 'nodejs']).set({ version, nodejs: node }, 1);
     for (const scope of SCOPES) this.incidents.inc({ scope }, 0);
-    for (const scope of SCOPES) this.kills.inc({ scope }, 0);
+    for (const scope of SCOPES) this.kills.killed(HOST_LABELS, scope, 0, 0);
+    for (const agrees of ['true', 'false']) this.statements.inc({ agrees }, 0);
     for (const reader of this.readers) this.readerUp.set({ reader }, 0);
     for (const source of ['exec', 'scan', 'inherited', 'live', 'kernel-comm', 'none'])
       this.captures.inc({ source }, 0);
@@ -145,8 +183,10 @@ export class Metrics {
   }
 
   /** The text that Prometheus reads. */
-  scrape(): Promise<string> {
-    return this.#registry.metrics();
+  async scrape(): Promise<string> {
+    const text = await this.#registry.metrics();
+    this.kills.scraped();
+    return text;
   }
 
   #defineCapture(): void {

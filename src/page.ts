@@ -174,7 +174,7 @@ function kernelLines({ raw }: Incident): Html | undefined {
 }
 
 function facts(incident: Incident): Html {
-  const { id, oom, process, container, k8s, witness, unknown, host } = incident;
+  const { id, oom, process, container, k8s, witness, statements, unknown, host } = incident;
   const rows: readonly (readonly [string, string | undefined])[] = [
     ['cgroup', process.cgroup],
     ['limit of', oom.limit_cgroup === process.cgroup ? undefined : oom.limit_cgroup],
@@ -182,6 +182,7 @@ function facts(incident: Incident): Html {
     ['QoS', k8s?.qos],
     ['host', [host.name, host.kernel && `Linux ${host.kernel}`].filter(Boolean).join(', ')],
     ['seen by', witness.join(', ')],
+    ...(statements ?? []).map(({ by, says }) => [`${by} says`, says] as const),
     ...Object.entries(unknown ?? {}).map(([path, reason]) => ['unknown', `${path}: ${reason}`] as const),
   ];
   return html`<h3>Facts</h3>

@@ -93,23 +93,35 @@ describe('sinks', () => {
   });
 });
 
+const { k8s } = containerKill();
+const SHOP = `namespace="${k8s?.namespace?.name}",pod="${k8s?.pod?.name}",container="${k8s?.container?.name}"`;
+
 describe('incidents', () => {
   test('kills are processes, incidents are runs of the OOM killer', async () => {
     const { events, sample } = bench();
     const { time, victims } = groupKill();
-    events.committed([containerKill(), groupKill()]);
-    assert.equal(await sample('oom_witness_kills_total{scope="cgroup"}'), 1 + victims.length);
+    const incidents = [containerKill(), groupKill()];
+    events.committed(incidents);
+    for (const incident of incidents) events.enriched(incident);
+    assert.equal(await sample(`oom_witness_kills_total{${SHOP},scope="cgroup"}`), 1 + victims.length);
     assert.equal(await sample('oom_witness_incidents_committed_total{scope="cgroup"}'), 2);
-    assert.equal(await sample('oom_witness_last_kill_timestamp_seconds'), Date.parse(time) / 1000);
+    assert.equal(
+      await sample(`oom_witness_last_kill_timestamp_seconds{${SHOP}}`),
+      Math.max(...[containerKill().time, time].map((each) => Date.parse(each) / 1000)),
+    );
     assert.equal(await sample('oom_witness_captures_total{source="exec"}'), 1 + victims.length);
   });
 
   test('a kill of the past does not turn back the time of the last one; a warning is no kill', async () => {
     const { events, sample } = bench();
     const last = containerKill();
-    events.committed([last, { ...last, time: '2020-01-01T00:00:00.000Z' }, { ...last, kind: 'oom_warning' }]);
-    assert.equal(await sample('oom_witness_last_kill_timestamp_seconds'), Date.parse(last.time) / 1000);
-    assert.equal(await sample('oom_witness_kills_total{scope="cgroup"}'), 2);
+    for (const incident of [last, { ...last, time: '2020-01-01T00:00:00.000Z' }]) events.enriched(incident);
+    events.enriched({ ...last, kind: 'oom_warning' });
+    assert.equal(
+      await sample(`oom_witness_last_kill_timestamp_seconds{${SHOP}}`),
+      Date.parse(last.time) / 1000,
+    );
+    assert.equal(await sample(`oom_witness_kills_total{${SHOP},scope="cgroup"}`), 2);
   });
 
   test('an unknown command line is a warning that says why', () => {

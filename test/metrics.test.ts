@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
+import { HOST_LABELS } from '../src/metrics/kill-series.ts';
 import { Metrics } from '../src/metrics.ts';
 
+/** A process of the machine itself. */
+const HOST = 'namespace="",pod="",container=""';
 const NOW = Date.parse('2026-11-21T03:14:15.926Z');
 
 function metrics(): Metrics {
@@ -17,9 +20,10 @@ async function samples(of: Metrics): Promise<Map<string, number>> {
 test('every series is there with 0 before anything has happened, so that increase() sees the first kill', async () => {
   const all = await samples(metrics());
   for (const series of [
-    'oom_witness_kills_total{scope="cgroup"}',
-    'oom_witness_kills_total{scope="node"}',
-    'oom_witness_last_kill_timestamp_seconds',
+    `oom_witness_kills_total{${HOST},scope="cgroup"}`,
+    `oom_witness_kills_total{${HOST},scope="node"}`,
+    `oom_witness_last_kill_timestamp_seconds{${HOST}}`,
+    'oom_witness_statements_total{agrees="false"}',
     'oom_witness_incidents_committed_total{scope="node"}',
     'oom_witness_no_victim_total',
     'oom_witness_captures_total{source="exec"}',
@@ -70,13 +74,17 @@ test("the process's own figures are there under their usual names", async () => 
   assert.ok(Math.abs(all.get('process_start_time_seconds')! - NOW / 1000) < 600);
 });
 
-test('no label holds a pid, a name or a command line', async () => {
+test('no label holds a pid, the name of a process or a command line', async () => {
   const labels = new Set((await metrics().scrape()).match(/[{,](\w+)=/g)?.map((each) => each.slice(1, -1)));
   assert.deepEqual([...labels].sort(), [
+    'agrees',
+    'container',
     'event',
     'le',
+    'namespace',
     'nodejs',
     'outcome',
+    'pod',
     'reader',
     'scope',
     'sink',
@@ -87,6 +95,55 @@ test('no label holds a pid, a name or a command line', async () => {
 
 test('two of them do not share anything', async () => {
   const [one, other] = [metrics(), metrics()];
-  one.kills.inc({ scope: 'node' });
-  assert.equal((await samples(other)).get('oom_witness_kills_total{scope="node"}'), 0);
+  one.kills.killed(HOST_LABELS, 'node', 1, 0);
+  assert.equal((await samples(other)).get(`oom_witness_kills_total{${HOST},scope="node"}`), 0);
+});
+
+describe('the series of a container', () => {
+  const shop = { namespace: 'web', pod: 'shop-1', container: 'shop' };
+  const kills = 'oom_witness_kills_total{namespace="web",pod="shop-1",container="shop",scope="cgroup"}';
+  const last = 'oom_witness_last_kill_timestamp_seconds{namespace="web",pod="shop-1",container="shop"}';
+
+  test('is there with 0 as soon as the container is known, and counts its victims', async () => {
+    const own = metrics();
+    own.kills.expect(shop);
+    assert.equal((await samples(own)).get(kills), 0);
+    assert.equal((await samples(own)).get(last), undefined);
+    own.kills.killed(shop, 'cgroup', 3, 1000);
+    own.kills.killed(shop, 'cgroup', 1, 900);
+    assert.equal((await samples(own)).get(kills), 4);
+    assert.equal((await samples(own)).get(last), 1000);
+  });
+
+  test('goes with its pod, but one scrape sees the last kill, also where that comes after the end', async () => {
+    const own = metrics();
+    own.kills.expect(shop);
+    await own.scrape();
+    own.kills.leave('web', 'shop-1');
+    own.kills.killed(shop, 'cgroup', 1, 1000);
+    assert.equal((await samples(own)).get(kills), 1);
+    await own.scrape();
+    const all = await samples(own);
+    assert.equal(all.get(kills), undefined);
+    assert.equal(all.get(last), undefined);
+  });
+
+  test('stays when a pod of its name comes back', async () => {
+    const own = metrics();
+    own.kills.expect(shop);
+    own.kills.leave('web', 'shop-1');
+    own.kills.expect(shop);
+    await own.scrape();
+    await own.scrape();
+    assert.equal((await samples(own)).get(kills), 0);
+  });
+
+  test('of 2,000 and one the oldest gives way, never that of the machine', async () => {
+    const own = metrics();
+    for (let n = 0; n < 2100; n++) own.kills.expect({ ...shop, pod: `shop-${n}` });
+    const all = await samples(own);
+    assert.equal([...all.keys()].filter((each) => each.startsWith('oom_witness_kills_total')).length, 2005);
+    assert.equal(all.get(`oom_witness_kills_total{${HOST},scope="cgroup"}`), 0);
+    assert.equal(all.get(kills), undefined);
+  });
 });

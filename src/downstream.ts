@@ -1,0 +1,200 @@
+import { writeSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import packageJson from '../package.json' with { type: 'json' };
+import type { Config } from './config.ts';
+import { DEAD_LETTER_FILE, DeadLetterFile } from './deliver/dead-letter.ts';
+import { Couriers } from './deliver/delivery.ts';
+import { Events } from './events.ts';
+import type { Host } from './host.ts';
+import type { Incident } from './incident.ts';
+import { createLog, type Log, lineWriter } from './log.ts';
+import type { OwnMetrics } from './metrics/families.ts';
+import { Metrics } from './metrics.ts';
+import { Redactor } from './redact.ts';
+import type { AgentServer, AgentStatus, PartStatus } from './server.ts';
+import { type SinkContext, takesKind } from './sink.ts';
+import { type Bookmark, type Position, Store } from './store.ts';
+
+/** What a program is given of the process that it runs in. */
+export interface ProgramIo {
+  readonly stdout: NodeJS.WriteStream;
+  readonly stderr: NodeJS.WriteStream & { readonly fd: number };
+  /** Aborted when the program is asked to end; the reason is the signal's name. */
+  readonly signal: AbortSignal;
+  /** Calls the listener on SIGHUP; returns the function that stops that. */
+  readonly onReopen: (listener: () => void) => () => void;
+}
+
+/** Whoever read our output has gone and waits for us to go, too. */
+const DRAIN_WITHOUT_READER_MS = 1_000;
+
+/**
+ * Everything from the store on, the same whoever witnesses the kills: history, couriers, the page, metrics and the log.
+ *
+ * @throws StateLockedError when another program uses the state folder
+ */
+export class Downstream {
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly events: Events;
+  readonly store: Store;
+  readonly #config: Config;
+  readonly #io: ProgramIo;
+  readonly #host: Host;
+  readonly #couriers: Couriers;
+  #server: AgentServer | undefined;
+
+  constructor(config: Config, io: ProgramIo, host: Host) {
+    this.#config = config;
+    this.#io = io;
+    this.#host = host;
+    const redactor = new Redactor(config.redactPatterns);
+    this.log = createLog({
+      level: config.logLevel,
+      readable: io.stderr.isTTY,
+      colour: io.stderr.isTTY && io.stderr.hasColors(),
+      write: lineWriter((bytes) => writeSync(io.stderr.fd, bytes)),
+      redact: (text) => (config.redact ? redactor.text(text).text : text),
+      now: Date.now,
+    });
+    const sinks = config.sinks.map(({ name }) => name);
+    const { version } = packageJson;
+    this.metrics = new Metrics({
+      version,
+      node: process.versions.node,
+      sinks,
+      kernelLog: config.logFile === undefined ? 'kmsg' : 'log_file',
+      now: Date.now,
+    });
+    this.events = new Events(this.log, this.metrics, Date.now);
+    this.events.started(version, process.versions.node);
+    this.store = Store.open({
+      stateDir: config.stateDir,
+      sinks,
+      takes: (sink, { kind }) =>
+        config.sinks.some(({ name, module, settings }) => name === sink && takesKind(module, settings, kind)),
+      now: Date.now,
+      observer: this.events,
+    });
+    this.events.storeOpened(this.store.persistent);
+    this.#couriers = this.#makeCouriers();
+  }
+
+  start(): void {
+    this.#couriers.start();
+  }
+
+  /** Something in the store has come or changed. */
+  wake(): void {
+    this.#couriers.wake();
+  }
+
+  /** @returns those that were not known yet; they are in the store */
+  commit(
+    incidents: readonly Incident[],
+    position?: Position | Bookmark,
+    heldUntil?: (incident: Incident) => number,
+  ): readonly Incident[] {
+    const fresh = this.store.commit(incidents, position, heldUntil);
+    this.#couriers.wake();
+    this.events.committed(fresh);
+    return fresh;
+  }
+
+  #makeCouriers(): Couriers {
+    const { stateDir, eventFormat, sinks, useKubernetes } = this.#config;
+    const context: SinkContext = {
+      host: {
+        name: this.#host.name,
+        boot_id: this.#host.boot_id,
+        kernel: this.#host.kernel,
+        arch: this.#host.arch,
+      },
+      kernelVersionLine: this.#host.version_line,
+      eventFormat,
+      now: Date.now,
+      stdout: this.#io.stdout,
+      onReopen: this.#io.onReopen,
+      log: this.log,
+      ...(useKubernetes && { kubernetes: this.#kubernetes() }),
+    };
+    return new Couriers(
+      sinks.map(({ name, module, settings }) => ({
+        name,
+        ...(module.batchSize !== undefined && { batchSize: module.batchSize }),
+        open: () => module.open(settings, context),
+      })),
+      {
+        store: this.store,
+        deadLetters: this.store.persistent
+          ? new DeadLetterFile(path.join(stateDir, DEAD_LETTER_FILE), Date.now)
+          : undefined,
+        observer: this.events,
+        now: Date.now,
+        sleep: (ms, signal) => sleep(ms, undefined, { signal }),
+        random: Math.random,
+      },
+    );
+  }
+
+  #kubernetes(): NonNullable<SinkContext['kubernetes']> {
+    const { kubeconfig, nodeName } = this.#config;
+    return {
+      connect: async () => {
+        const { connect } = await import('./kubernetes/connection.ts');
+        return connect({ ...(kubeconfig !== undefined && { kubeconfig }) });
+      },
+      ...(nodeName !== undefined && { nodeName }),
+    };
+  }
+
+  /** For /readyz and the page. */
+  storePart(): PartStatus {
+    return {
+      name: 'store',
+      works: this.store.persistent,
+      ...(!this.store.persistent && {
+        problem: `${this.#config.stateDir} cannot be written`,
+        cost: 'history and undelivered incidents end with the agent',
+      }),
+    };
+  }
+
+  /** The page, the API, metrics and health checks; goes on without where the address cannot be used. */
+  async listen(status: () => AgentStatus, metrics: OwnMetrics): Promise<void> {
+    const { listen, apiToken } = this.#config;
+    if (listen === 'off') return;
+    const { ListenError, startServer } = await import('./server.ts');
+    try {
+      this.#server = await startServer({
+        listen,
+        apiToken,
+        hostName: this.#host.name,
+        incidents: this.store,
+        status,
+        metrics,
+        now: Date.now,
+        failed: (reason) => this.events.answerFailed(reason),
+      });
+      this.events.listening(this.#server.url);
+    } catch (error) {
+      if (!(error instanceof ListenError)) throw error;
+      this.events.notListening(error.message);
+    }
+  }
+
+  /** Delivers what is there for at most `--drain-timeout`, says what is left, and closes everything. */
+  async end(code: number): Promise<void> {
+    await this.#server?.close();
+    const readerGone = this.#io.signal.reason instanceof Error;
+    const drainMs = this.#config.drainTimeout;
+    const left = await this.#couriers.drain(
+      Date.now() + (readerGone ? Math.min(drainMs, DRAIN_WITHOUT_READER_MS) : drainMs),
+    );
+    if (code === 0 || [...left.values()].some((count) => count > 0))
+      this.events.drained(Object.fromEntries(left), this.store.persistent);
+    await this.#couriers.close();
+    this.store.close();
+  }
+}

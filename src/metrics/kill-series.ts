@@ -1,0 +1,115 @@
+import type Counter from 'prom-client/lib/counter.js';
+import type Gauge from 'prom-client/lib/gauge.js';
+import type { Incident, OomScope } from '../incident.ts';
+
+/** Whose kills a series counts; empty where it was a process of the machine itself, or is not known. */
+export interface KillLabels {
+  readonly namespace: string;
+  readonly pod: string;
+  readonly container: string;
+}
+
+export const HOST_LABELS: KillLabels = Object.freeze({ namespace: '', pod: '', container: '' });
+
+export function killLabels({ k8s, container }: Incident): KillLabels {
+  return {
+    namespace: k8s?.namespace?.name ?? '',
+    pod: k8s?.pod?.name ?? '',
+    container: k8s?.container?.name ?? container?.name ?? '',
+  };
+}
+
+interface Subject {
+  readonly labels: KillLabels;
+  readonly scopes: Set<OomScope>;
+  /** Unix time, seconds; undefined: none yet. */
+  lastKill: number | undefined;
+  /** What happened to it has been read by somebody. */
+  scraped: boolean;
+  /** It will not be killed again. */
+  leaving: boolean;
+}
+
+/** A node of 500 pods with four containers each. */
+const LIMIT = 2000;
+
+/**
+ * The series of kills, with a label for each pod and container of this machine: bounded, there with 0 before the first
+ * kill, and gone when the pod is, but not before one more scrape has seen the last kill.
+ */
+export class KillSeries {
+  readonly #kills: Counter<string>;
+  readonly #lastKill: Gauge<string>;
+  readonly #subjects = new Map<string, Subject>();
+
+  constructor(kills: Counter<string>, lastKill: Gauge<string>) {
+    this.#kills = kills;
+    this.#lastKill = lastKill;
+  }
+
+  /** A container that can be killed. */
+  expect(labels: KillLabels): void {
+    const subject = this.#subject(labels);
+    subject.leaving = false;
+    this.#count(subject, 'cgroup', 0);
+  }
+
+  /** @param time Unix time, seconds */
+  killed(labels: KillLabels, scope: OomScope, victims: number, time: number): void {
+    const subject = this.#subject(labels);
+    subject.scraped = false;
+    this.#count(subject, scope, victims);
+    // A log that is read late tells of older ones.
+    subject.lastKill = Math.max(subject.lastKill ?? 0, time);
+    this.#lastKill.set({ ...labels }, subject.lastKill);
+  }
+
+  /** They will not be killed again: `pod` is gone for good. */
+  leave(namespace: string, pod: string): void {
+    for (const subject of this.#subjects.values())
+      if (subject.labels.namespace === namespace && subject.labels.pod === pod) subject.leaving = true;
+  }
+
+  /** To be called after a scrape was answered. */
+  scraped(): void {
+    for (const [key, subject] of this.#subjects) {
+      if (subject.leaving && subject.scraped) this.#remove(key, subject);
+      subject.scraped = true;
+    }
+  }
+
+  #subject(labels: KillLabels): Subject {
+    const key = `${labels.namespace}/${labels.pod}/${labels.container}`;
+    const known = this.#subjects.get(key);
+    if (known) return known;
+    if (this.#subjects.size >= LIMIT) this.#makeRoom();
+    const subject: Subject = {
+      labels,
+      scopes: new Set(),
+      lastKill: undefined,
+      scraped: false,
+      leaving: false,
+    };
+    this.#subjects.set(key, subject);
+    return subject;
+  }
+
+  #makeRoom(): void {
+    const others = [...this.#subjects].filter(
+      ([, { labels }]) => labels.pod !== '' || labels.container !== '',
+    );
+    const victim = others.find(([, { leaving }]) => leaving) ?? others[0];
+    if (victim) this.#remove(...victim);
+  }
+
+  #count({ labels, scopes }: Subject, scope: OomScope, victims: number): void {
+    scopes.add(scope);
+    this.#kills.inc({ ...labels, scope }, victims);
+  }
+
+  #remove(key: string, { labels, scopes }: Subject): void {
+    for (const scope of scopes) this.#kills.remove({ ...labels, scope });
+    this.#lastKill.remove({ ...labels });
+    this.#subjects.delete(key);
+  }
+}

@@ -1,0 +1,155 @@
+import { incidentFromStatus } from './cross-check/incident-from-status.ts';
+import { CrossCheck } from './cross-check.ts';
+import { ContainerFinder } from './enrich/containers.ts';
+import { Owners } from './enrich/owners.ts';
+import { PodFinder } from './enrich/pods.ts';
+import { Enricher } from './enrich.ts';
+import type { Events } from './events.ts';
+import type { Incident, IncidentHost } from './incident.ts';
+import type { KnownPod, KnownPodContainer, Termination } from './kubernetes/pod.ts';
+import type { KillSeries } from './metrics/kill-series.ts';
+import type { PartStatus } from './server/status.ts';
+import type { Store } from './store.ts';
+import { type ContainerSettings, Containers } from './watch/containers.ts';
+import { type PodSettings, Pods } from './watch/pods.ts';
+
+export interface SurroundingsOptions {
+  readonly settings: ContainerSettings & PodSettings & { readonly enrichTimeout: number };
+  /** Where the host's /var/log may be. */
+  readonly logs: readonly string[];
+  readonly host: IncidentHost;
+  /** Whether the kernel's own word of a kill arrives. */
+  readonly kernelSees: () => boolean;
+  readonly store: Pick<Store, 'complete' | 'recent' | 'bookmark' | 'saveBookmark'>;
+  readonly series: KillSeries;
+  readonly events: Events;
+  /** The incident has its names, as far as they will be known, and may go out. */
+  readonly enriched: (incident: Incident) => void;
+  /** Stores an incident that only the cluster told of. */
+  readonly commit: (incident: Incident) => void;
+  readonly now: () => number;
+  readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>;
+  readonly random: () => number;
+}
+
+/** Up to when the ends of containers have been looked at, RFC 3339. */
+const BOOKMARK = 'pod status';
+/** Ends are told in another order than they happened. What was looked at before is known by its id. */
+const OVERLAP_MS = 60_000;
+/** Kills of an earlier run whose pods may still be found, and by which a status is explained. */
+const RECALLED = 500;
+/** Deliveries that are held are let go after this, should nobody do so. */
+const SLACK_MS = 5000;
+
+/**
+ * What the processes of this machine belong to: containers, as their runtimes tell, and pods, as the API of Kubernetes tells. It
+ * gives incidents their names, kills their series, and holds the cluster's word against the kernel's.
+ */
+export class Surroundings {
+  readonly containers: Containers;
+  readonly pods: Pods;
+  readonly #options: SurroundingsOptions;
+  readonly #enricher: Enricher;
+  readonly #crossCheck: CrossCheck;
+  readonly #owners: Owners;
+  readonly #startedAt: number;
+
+  constructor(options: SurroundingsOptions) {
+    const { settings, store, events, now, sleep, logs } = options;
+    this.#options = options;
+    this.#startedAt = now();
+    this.containers = new Containers({ ...options, observer: events });
+    this.pods = new Pods({ ...options, observer: events });
+    this.#owners = new Owners(() => this.pods.api, now);
+    const pods = new PodFinder({
+      pods: settings.useKubernetes ? this.pods.table : undefined,
+      owners: this.#owners,
+      logs,
+      problem: () => this.pods.problem,
+      timeoutMs: settings.enrichTimeout,
+    });
+    const runtimes = new ContainerFinder(this.containers.table, () => this.containers.parts().length > 0);
+    this.#enricher = new Enricher({
+      finders: settings.useKubernetes ? [pods, runtimes] : [runtimes, pods],
+      timeoutMs: settings.enrichTimeout,
+      complete: (id, change) => store.complete(id, change),
+      observer: {
+        enriched: (incident) => this.#enriched(incident),
+        enrichedLate: (incident) => events.enrichedLate(incident),
+        enrichFailed: (id, reason) => events.enrichFailed(id, reason),
+      },
+      sleep,
+    });
+    this.#crossCheck = new CrossCheck({
+      complete: (id, change) => store.complete(id, change),
+      unexplained: (pod, container, termination) => void this.#unexplained(pod, container, termination),
+      find: (id) => this.pods.table.byContainerId(id),
+      observer: events,
+      since: this.#since(),
+      sleep,
+    });
+    this.pods.table.listen(this.#crossCheck);
+    this.pods.table.listen({
+      containerSeen: ({ namespace, name: pod }, { name: container }) =>
+        options.series.expect({ namespace, pod, container }),
+      forgotten: ({ namespace, name }) => options.series.leave(namespace, name),
+      terminated: (_pod, _container, { finishedAt }) => this.#lookedAt(finishedAt),
+    });
+  }
+
+  /** Loads what is needed and nothing else; returns before anything is connected. */
+  async start(): Promise<void> {
+    const recent = this.#options.store.recent(RECALLED);
+    this.#crossCheck.recall(recent);
+    this.#enricher.resume(recent);
+    this.pods.start();
+    await this.containers.start();
+  }
+
+  /** Until when the incident's deliveries wait for its names, Unix time in ms; 0: nobody here knows any. */
+  heldUntil(incident: Incident): number {
+    if (!this.#enricher.concerns(incident)) return 0;
+    return this.#options.now() + this.#options.settings.enrichTimeout + SLACK_MS;
+  }
+
+  /** They are in the store: now they get their names. */
+  committed(incidents: readonly Incident[]): void {
+    this.containers.witnessed(incidents);
+    this.#enricher.enrich(incidents);
+  }
+
+  parts(): PartStatus[] {
+    return [...this.containers.parts(), ...this.pods.parts()];
+  }
+
+  async stop(): Promise<void> {
+    this.#crossCheck.close();
+    await Promise.all([this.containers.stop(), this.pods.stop(), this.#enricher.close()]);
+  }
+
+  #enriched(incident: Incident): void {
+    this.#options.events.enriched(incident);
+    this.#crossCheck.witnessed(incident);
+    this.#options.enriched(incident);
+  }
+
+  async #unexplained(pod: KnownPod, container: KnownPodContainer, termination: Termination): Promise<void> {
+    const { host, now, commit } = this.#options;
+    const workload = await this.#owners.workload(pod, AbortSignal.timeout(SLACK_MS));
+    commit(incidentFromStatus(pod, container, termination, workload, host, now()));
+  }
+
+  #since(): string {
+    const before = Date.parse(this.#options.store.bookmark(BOOKMARK) ?? '') - OVERLAP_MS;
+    // Whole seconds, as the API has them.
+    const since = Number.isNaN(before) ? Math.floor(this.#startedAt / 1000) * 1000 : before;
+    return new Date(since).toISOString();
+  }
+
+  #lookedAt(finishedAt: string | undefined): void {
+    const { store } = this.#options;
+    if (finishedAt === undefined || Number.isNaN(Date.parse(finishedAt))) return;
+    const before = Date.parse(store.bookmark(BOOKMARK) ?? '');
+    if (!(Date.parse(finishedAt) <= before)) store.saveBookmark(BOOKMARK, finishedAt);
+  }
+}
