@@ -103,6 +103,13 @@ function findHierarchy(): Hierarchy {
   throw new Error('no memory controller is mounted');
 }
 
+/** The kernel's own count of the processes that it killed in a cgroup, given by its path as the kernel prints it. */
+export function oomKills(cgroup: string): number {
+  const { version, mount } = findHierarchy();
+  const file = version === 1 ? 'memory.oom_control' : 'memory.events';
+  return Number(/^oom_kill (\d+)$/m.exec(readFileSync(path.join(mount, cgroup, file), 'utf8'))?.[1]);
+}
+
 let compiled: string | undefined;
 
 /** Compiled once per process with the machine's `cc`; removed when the process ends. */
