@@ -54,6 +54,10 @@ describe('data flows one way, and so do the imports', () => {
     assertNo(/^sinks\//, /^src\/(agent|assemble|capture|deliver|processes|server|store|main)/);
   });
 
+  it('the API of a container runtime knows no stage of ours', () => {
+    assertNo(/^src\/(docker|containerd)\//, /^(sinks|src\/(?!docker\/|containerd\/|net\/))/);
+  });
+
   it('the inventory knows neither who feeds it nor who reads it', () => {
     assertNo(
       /^src\/inventory\//,

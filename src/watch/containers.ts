@@ -23,8 +23,7 @@ interface Feed {
   readonly name: string;
   readonly option: string;
   readonly socket: string;
-  status(): FeedStatus;
-  stop(): Promise<void>;
+  readonly watch: { readonly status: FeedStatus; start(): void; stop(): Promise<void> };
 }
 
 /** One part of /readyz. */
@@ -48,14 +47,17 @@ export class Containers {
 
   /** Loads what is needed and nothing else; returns before anything is connected. */
   async start(): Promise<void> {
-    const { dockerSocket } = this.#options.settings;
+    const { dockerSocket, containerdSocket } = this.#options.settings;
     const docker = place(dockerSocket, USUAL.docker);
+    const containerd = place(containerdSocket, USUAL.containerd);
     if (docker !== undefined) await this.#followDocker(docker);
+    if (containerd !== undefined)
+      await this.#followContainerd(containerd, docker === undefined ? [] : ['moby']);
   }
 
   parts(): FeedPart[] {
-    return this.#feeds.map(({ name, option, socket, status }) => {
-      const { works, problem } = status();
+    return this.#feeds.map(({ name, option, socket, watch }) => {
+      const { works, problem } = watch.status;
       if (works) return { name, works };
       return {
         name,
@@ -79,7 +81,7 @@ export class Containers {
   }
 
   async stop(): Promise<void> {
-    await Promise.all(this.#feeds.map((feed) => feed.stop()));
+    await Promise.all(this.#feeds.map(({ watch }) => watch.stop()));
   }
 
   async #followDocker(socket: string): Promise<void> {
@@ -88,14 +90,18 @@ export class Containers {
       import('./docker.ts'),
     ]);
     const watch = new DockerWatch({ ...this.#options, engine: new DockerEngine(socket), table: this.table });
-    watch.start();
-    this.#feeds.push({
-      name: 'Docker',
-      option: 'docker-socket',
-      socket,
-      status: () => watch.status,
-      stop: () => watch.stop(),
-    });
+    this.#follow({ name: 'Docker', option: 'docker-socket', socket, watch });
+  }
+
+  async #followContainerd(socket: string, without: readonly string[]): Promise<void> {
+    const { ContainerdWatch } = await import('./containerd.ts');
+    const watch = new ContainerdWatch({ ...this.#options, socket, table: this.table, without });
+    this.#follow({ name: 'containerd', option: 'containerd-socket', socket, watch });
+  }
+
+  #follow(feed: Feed): void {
+    feed.watch.start();
+    this.#feeds.push(feed);
   }
 }
 

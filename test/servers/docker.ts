@@ -98,6 +98,27 @@ export class Docker {
     await this.#run(['build', '--quiet', '--network=host', '--tag', name, ...options, folder], BUILD_MS);
   }
 
+  /** Runs `ctr ARGS...`, containerd's own client, on the containerd that Docker uses. */
+  async ctr(...args: readonly string[]): Promise<string> {
+    const options = { env: this.#environment, timeout: COMMAND_MS, maxBuffer: OUTPUT_LIMIT };
+    const { stdout } = await run('ctr', ['--address', this.containerdSocket, ...args], options);
+    return stdout.trimEnd();
+  }
+
+  /** What `ctr run` needs beside its own, where the machine withholds capabilities. */
+  readonly ctrRunOptions: readonly string[] = mayRaiseResources() ? [] : ['--runc-binary', SANDBOX_RUNC];
+
+  /** containerd alone, at once; what runs on it stays. */
+  async killContainerd(): Promise<void> {
+    await this.#containerd?.kill9();
+  }
+
+  /** In the mount namespace of dockerd, which is the one where the shims' sockets are. */
+  async startContainerdAgain(): Promise<void> {
+    const mount = `--mount=/proc/${this.#dockerd?.pid}/ns/mnt`;
+    await this.#runContainerd('nsenter', mount, 'containerd', '--config', this.#at('containerd.toml'));
+  }
+
   /** `docker inspect`, as far as a test asks for it. */
   async inspect(container: string): Promise<ContainerState> {
     const text = await this.command('inspect', '--format', '{{json .State}}', container);
@@ -187,12 +208,14 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 address = "${this.#at('containerd.sock')}"
 `,
     );
+    const script = 'mount -t tmpfs tmpfs /run && exec containerd --config "$0"';
+    await this.#runContainerd('unshare', '--mount', 'sh', '-c', script, configuration);
+  }
+
+  async #runContainerd(command: string, ...args: readonly string[]): Promise<void> {
     this.#containerd = await startServer({
-      command: 'unshare',
-      args: [
-        ...['--mount', 'sh', '-c', 'mount -t tmpfs tmpfs /run && exec containerd --config "$0"'],
-        configuration,
-      ],
+      command,
+      args,
       env: this.#environment,
       ready: (line) => line.includes('containerd successfully booted'),
       timeoutMs: READY_MS,
