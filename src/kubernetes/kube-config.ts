@@ -7,11 +7,10 @@ import { existsSync } from 'node:fs';
 import type { RequestOptions } from 'node:https';
 import path from 'node:path';
 import type { KubeConfig } from '@kubernetes/client-node/dist/config.js';
-import { shown } from '../format.ts';
 import { ApiError } from './api.ts';
 import type { Access, Credentials } from './credentials.ts';
 import { readKubeConfigs } from './kube-config-file.ts';
-import type { OwnReason } from './status.ts';
+import { type OwnReason, reasonOf } from './status.ts';
 
 /** What is said of the surroundings, so that a test can say something else. */
 export interface Surroundings {
@@ -33,7 +32,7 @@ export async function loadCredentials(
     const load = await loader(kubeconfig, surroundings);
     return new KubeConfigCredentials(serverOf(await load()), load);
   } catch (error) {
-    throw new Error(`--kubeconfig: ${oneLine(error)}`, { cause: error });
+    throw new Error(`--kubeconfig: ${reasonOf(error)}`, { cause: error });
   }
 }
 
@@ -149,7 +148,7 @@ class KubeConfigCredentials implements Credentials {
       return this.#given;
     } catch (error) {
       const reason: OwnReason = 'Credentials';
-      throw new ApiError({ status: 0, reason, message: `--kubeconfig: ${oneLine(error)}` }, error);
+      throw new ApiError({ status: 0, reason, message: `--kubeconfig: ${reasonOf(error)}` }, error);
     }
   }
 }
@@ -167,9 +166,4 @@ function accessOf(options: RequestOptions, proxy: string | undefined): Access {
     },
     ...(auth ? { auth } : {}),
   };
-}
-
-function oneLine(error: unknown): string {
-  const { message, code } = error as NodeJS.ErrnoException;
-  return shown((message || code || 'a plugin failed without a word').replaceAll(/\s+/g, ' ').trim(), 500);
 }

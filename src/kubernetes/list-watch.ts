@@ -1,7 +1,6 @@
-import { shown } from '../format.ts';
 import { backoffMs } from '../net/backoff.ts';
 import { ApiError, type KubernetesApi, type Selection } from './api.ts';
-import { badAnswer, type OwnReason } from './status.ts';
+import { badAnswer, type OwnReason, reasonOf } from './status.ts';
 
 /** Who is told of a set of objects. Each call is about what is, so it may be told twice; nothing of an object need be kept. */
 export interface Follower<T> {
@@ -187,9 +186,4 @@ export class ListWatch<T> {
 function isOutdated(error: unknown): boolean {
   const unreadable: OwnReason = 'BadAnswer';
   return error instanceof ApiError && (error.status === 410 || error.reason === unreadable);
-}
-
-function reasonOf(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error);
-  return shown(text.replaceAll(/\s+/g, ' '), 500);
 }

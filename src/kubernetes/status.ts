@@ -75,6 +75,12 @@ function failureOf(object: Record<string, unknown>, status: number): ApiFailure 
   };
 }
 
+/** One line that says why. */
+export function reasonOf(error: unknown): string {
+  const { message, code } = (error ?? {}) as { message?: unknown; code?: unknown };
+  return oneLine(String(message || code || error));
+}
+
 function oneLine(text: string): string {
   return shown(text.replaceAll(/\s+/g, ' ').trim(), LONGEST_MESSAGE);
 }

@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import type { ApiError, KubernetesApi, Selection, WatchEvent } from '../../src/kubernetes/api.ts';
 import { type ConnectOptions, connect } from '../../src/kubernetes/connection.ts';
+import { LeaseElection, type LeaseTools } from '../../src/kubernetes/lease.ts';
+import { ListWatch, type ListWatchTools } from '../../src/kubernetes/list-watch.ts';
+import { NameFollower } from './follower.ts';
 import { kubeconfigLike, serverIn } from './kubeconfig-file.ts';
 import type { ApiObject } from './object-store.ts';
 import { TcpRelay } from './tcp-relay.ts';
@@ -16,7 +21,7 @@ export interface ContractServer {
   readonly kubeconfig: string;
   /** It exists, has a service account `default`, and is empty. */
   readonly namespace: string;
-  /** Makes the server forget how the objects came to be what they are. */
+  /** Makes the server forget how the objects came to be what they are. Its connections are cut. */
   forget(): Promise<void>;
   /** A bearer token of somebody who may read config maps. */
   token(): Promise<string>;
@@ -206,6 +211,67 @@ export function describeApiContract(name: string, start: (t: TestContext) => Pro
       assert.equal((await api.get<ApiObject>(`${leases}/only`)).spec.holderIdentity, 'a');
     });
 
+    it('elects one of two, and the other when that one gives the lease back', async (t) => {
+      const { api, server, leases } = await setUp(t, start);
+      const candidate = (identity: string) => {
+        const leads = Promise.withResolvers<void>();
+        const stop = new AbortController();
+        t.after(() => stop.abort());
+        const settings = { namespace: server.namespace, name: 'election', identity, retryMs: 100 };
+        const lead = async (signal: AbortSignal) => {
+          leads.resolve();
+          if (!signal.aborted) await once(signal, 'abort');
+        };
+        const ended = new LeaseElection(api, settings, tools()).run(lead, stop.signal);
+        return { leads: leads.promise, stop: () => stop.abort(), ended };
+      };
+      const first = candidate('first');
+      await first.leads;
+      const second = candidate('second');
+      assert.equal((await api.get<ApiObject>(`${leases}/election`)).spec.holderIdentity, 'first');
+      first.stop();
+      await first.ended;
+      await second.leads;
+      second.stop();
+      await second.ended;
+      const { spec } = await api.get<ApiObject>(`${leases}/election`);
+      assert.deepEqual([spec.holderIdentity, spec.leaseTransitions], ['', 1]);
+    });
+
+    it('keeps a set current over cut connections, and lists it again when it has forgotten', async (t) => {
+      const { api, server, maps } = await setUp(t, start);
+      const relay = await TcpRelay.start(t, serverIn(server.kubeconfig));
+      const relayed = await connect({ kubeconfig: through(t, relay, server) });
+      const follower = new NameFollower();
+      const stop = new AbortController();
+      const watch = new ListWatch<ApiObject>(relayed, maps, { labelSelector: 'followed' }, follower, tools());
+      const synced = follower.next('synced');
+      const running = watch.run(stop.signal);
+      t.after(async () => {
+        stop.abort();
+        await running;
+        relayed.close();
+      });
+      await synced;
+      const create = async (name: string) => {
+        const added = follower.next(`added ${name}`);
+        await api.create(maps, configMap(name, { labels: { followed: 'yes' } }));
+        await added;
+      };
+      await create('a');
+      relay.cut();
+      await create('b');
+      assert.deepEqual(follower.told, ['began', 'page', 'synced', 'added a', 'added b']);
+      const again = follower.next('synced');
+      relay.shut();
+      await api.create(maps, configMap('missed', { labels: { followed: 'yes' } }));
+      await server.forget();
+      relay.open();
+      await again;
+      assert.deepEqual([...follower.names], ['a', 'b', 'missed']);
+      await create('c');
+    });
+
     it('refuses a bad token, and is asked again at once when the file has a good one', async (t) => {
       const { server, maps } = await setUp(t, start);
       const tokenFile = join(tmpdir(), `oom-witness-token-${randomUUID()}`);
@@ -331,6 +397,20 @@ async function events(
     if (seen.length === count) break;
   }
   return seen;
+}
+
+function tools(): LeaseTools & ListWatchTools {
+  const ignored = () => {};
+  return {
+    observer: {
+      ...{ leaseTaken: ignored, leaseLost: ignored, leaseHeldBy: ignored, leaseFailed: ignored },
+      ...{ listed: ignored, listWatchFailed: ignored, listWatchOutdated: ignored, objectSkipped: ignored },
+    },
+    now: Date.now,
+    monotonic: () => performance.now(),
+    sleep: (ms, signal) => setTimeout(ms, undefined, { signal }),
+    random: Math.random,
+  };
 }
 
 function names({ items }: { readonly items: readonly ApiObject[] }): string[] {

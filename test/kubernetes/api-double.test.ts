@@ -8,6 +8,7 @@ describeApiContract('ApiDouble', async (t) => {
     namespace: 'contract',
     async forget() {
       double.store.compact();
+      double.cutConnections();
     },
     async token() {
       return 'first-token';

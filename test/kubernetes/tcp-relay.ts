@@ -8,9 +8,15 @@ export class TcpRelay {
   /** How many connections were ever made. */
   connections = 0;
 
+  #isShut = false;
+
   constructor(host: string, port: number) {
     this.#server = createServer((near) => {
       this.connections += 1;
+      if (this.#isShut) {
+        near.destroy();
+        return;
+      }
       const far = connect(port, host);
       for (const socket of [near, far]) {
         this.#sockets.add(socket);
@@ -44,6 +50,16 @@ export class TcpRelay {
   /** All connections are reset. New ones are taken. */
   cut(): void {
     for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /** All connections are reset, new ones too, until `open`. */
+  shut(): void {
+    this.#isShut = true;
+    this.cut();
+  }
+
+  open(): void {
+    this.#isShut = false;
   }
 
   /** Nothing goes through any more, and nobody is told. New connections are taken. */
