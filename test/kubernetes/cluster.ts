@@ -1,6 +1,6 @@
 /** A real Kubernetes on this machine: see README.md. */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -19,6 +19,7 @@ const CONTROL_PLANE = ['etcd', 'kube-apiserver', 'kube-controller-manager', 'kub
 export type Component = (typeof CONTROL_PLANE)[number] | 'containerd' | 'kubelet';
 
 const PREFIX = 'oom-witness-kubernetes-';
+const OWNER = 'owner.json';
 const READY_MS = 120_000;
 /** 53 s on a quiet machine. */
 const GUEST_READY_MS = 600_000;
@@ -75,7 +76,7 @@ export class Cluster {
   ): Promise<Cluster> {
     await removeAbandoned(say);
     const cluster = new Cluster(mkdtempSync(path.join(tmpdir(), PREFIX)), await prepareParts(say));
-    writeFileSync(cluster.at('owner'), JSON.stringify({ ...thisProcess(), parts: cluster.#parts }));
+    writeFileSync(cluster.at(OWNER), JSON.stringify({ ...thisProcess(), parts: cluster.#parts }));
     try {
       await cluster.#start(parts);
       return cluster;
@@ -87,12 +88,12 @@ export class Cluster {
 
   /** One that another process has started, by its folder. */
   static attach(folder: string): Cluster {
-    return new Cluster(folder, JSON.parse(readFileSync(path.join(folder, 'owner'), 'utf8')).parts);
+    return new Cluster(folder, JSON.parse(readFileSync(path.join(folder, OWNER), 'utf8')).parts);
   }
 
   /** From now on it is nobody's: it runs until somebody stops it. */
   disown(): void {
-    writeFileSync(this.at('owner'), JSON.stringify({ parts: this.#parts }));
+    writeFileSync(this.at(OWNER), JSON.stringify({ parts: this.#parts }));
   }
 
   async #start(parts: 'all' | 'control-plane'): Promise<void> {
@@ -285,12 +286,19 @@ async function endAll(find: () => number[], deadline: number): Promise<void> {
 async function removeAbandoned(say: (line: string) => void): Promise<void> {
   for (const name of readdirSync(tmpdir()).filter((each) => each.startsWith(PREFIX))) {
     const folder = path.join(tmpdir(), name);
-    const file = path.join(folder, 'owner');
-    if (!existsSync(file)) continue;
-    const owner: Partial<Owner> = JSON.parse(readFileSync(file, 'utf8'));
-    if (owner.pid === undefined || startTime(owner.pid) === owner.startTime) continue;
+    const owner = ownerOf(folder);
+    if (owner?.pid === undefined || startTime(owner.pid) === owner.startTime) continue;
     say(`removing what an earlier run has left in ${folder}`);
     await Cluster.attach(folder).stop();
+  }
+}
+
+/** Undefined when the folder is just being made, or just being removed by somebody else. */
+function ownerOf(folder: string): Partial<Owner> | undefined {
+  try {
+    return JSON.parse(readFileSync(path.join(folder, OWNER), 'utf8'));
+  } catch {
+    return undefined;
   }
 }
 
@@ -298,11 +306,13 @@ function thisProcess(): Owner {
   return { pid: process.pid, startTime: startTime(process.pid) ?? '' };
 }
 
+/** Undefined when it does not run, even if its parent has not asked how it ended yet. */
 function startTime(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    // proc(5): field 22; the name, field 2, may hold anything.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+    // proc(5): field 3 is the state, field 22 the time; the name, field 2, may hold anything.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return fields[0] === 'Z' ? undefined : fields[19];
   } catch {
     return undefined;
   }
