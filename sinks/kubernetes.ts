@@ -65,6 +65,11 @@ export function settings(
       'kubernetes-events',
       '--kubernetes-events is on but the API of Kubernetes is not used. Add --kubeconfig PATH (or --kubernetes on).',
     );
+  if (tellRestarts && !useKubernetes)
+    throw new OptionError(
+      'kubernetes',
+      '--kubernetes is off, and --replace kubernetes-oom-event-generator needs it. Leave one of them out.',
+    );
   const kills = useKubernetes && wish !== 'off';
   const restarts = useKubernetes && tellRestarts;
   return kills || restarts ? { limits: LIMITS, kills, restarts } : undefined;

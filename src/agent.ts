@@ -12,6 +12,7 @@ import { protectSelf } from './self-protection.ts';
 import type { AgentStatus, PartStatus } from './server.ts';
 import { type Bookmark, type Position, StateLockedError, type Store } from './store.ts';
 import { Surroundings } from './surroundings.ts';
+import { OomRestarts } from './watch/oom-restarts.ts';
 import { type LogPlace, type Place, parseLogPlace } from './watch/place.ts';
 
 const PROCESSES_FILE = 'processes.jsonl';
@@ -48,6 +49,7 @@ class Agent {
   readonly #events: Events;
   readonly #store: Store;
   readonly #surroundings: Surroundings;
+  readonly #restarts: OomRestarts;
   #families: Families | undefined;
   readonly #finished = Promise.withResolvers<number>();
   #capture: Capture | undefined;
@@ -89,6 +91,13 @@ class Agent {
       sleep: (ms, signal) => sleep(ms, undefined, { signal }),
       random: Math.random,
     });
+    this.#restarts = new OomRestarts({
+      host: this.#host,
+      startedAt: Date.now(),
+      now: Date.now,
+      commit: (restart) => this.#downstream.tellRestart(restart),
+    });
+    this.#surroundings.pods.table.listen(this.#restarts);
     metrics.attach({
       counter: (name) => this.#capture?.counter(name) ?? 0,
       queue: (sink) => store.queue(sink),
@@ -241,7 +250,14 @@ class Agent {
   #openFamilies(): Promise<Families> {
     const { metrics: shown, replaced } = this.#config;
     const containers = this.#surroundings.containers.table;
-    return Families.open({ own: this.#downstream.metrics, shown, replaced, containers, now: Date.now });
+    return Families.open({
+      own: this.#downstream.metrics,
+      shown,
+      replaced,
+      containers,
+      containerUpdates: this.#restarts.counts,
+      now: Date.now,
+    });
   }
 
   #parts(): AgentStatus {

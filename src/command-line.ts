@@ -1,6 +1,6 @@
 import { Argument, Command, CommanderError, Option as CommanderOption, Help } from 'commander';
 import { type Catalogue, headingOf, secretFileName } from './config/catalogue.ts';
-import { environmentName, type Option } from './config/option.ts';
+import { dashed, environmentName, type Option } from './config/option.ts';
 import type { Flag } from './config.ts';
 import { shown } from './format.ts';
 
@@ -50,7 +50,7 @@ export async function execute(
     .usage('[command] [options]');
   for (const option of flagsOf(all)) {
     program.addOption(option);
-    const name = option.long!.slice(2);
+    const name = option.name();
     program.on(`option:${name}`, (value?: string) => flags.push({ name, value: value ?? true }));
   }
 
@@ -99,9 +99,10 @@ function* flagsOf(all: Catalogue): Generator<CommanderOption> {
 }
 
 function flag(name: string, value: string | undefined, help: string): CommanderOption {
-  const option = new CommanderOption(value === undefined ? `--${name}` : `--${name} <value>`, help);
+  const dashes = dashed(name);
+  const option = new CommanderOption(value === undefined ? dashes : `${dashes} <value>`, help);
   // Set afterwards: commander reads brackets and dots in it as its own syntax.
-  if (value !== undefined) option.flags = `--${name} ${value}`;
+  if (value !== undefined) option.flags = `${dashes} ${value}`;
   return option;
 }
 

@@ -10,7 +10,7 @@ import {
 } from './config/catalogue.ts';
 import { readConfigFile } from './config/config-file.ts';
 import { nearest } from './config/nearest.ts';
-import { environmentName, type Option, OptionError } from './config/option.ts';
+import { dashed, environmentName, type Option, OptionError } from './config/option.ts';
 import { type AgentSettings, agentSettings, INHERITED_VARIABLES, usesKubernetes } from './config/options.ts';
 import { inheritedSettings, programsNamed, type Replaced, refuseUnused } from './config/replaced.ts';
 import { readSmallFile } from './config/small-file.ts';
@@ -44,6 +44,8 @@ export interface ConfiguredSink {
 /** Everything that anybody can set, checked and deeply frozen. */
 export interface Config extends AgentSettings {
   readonly useKubernetes: boolean;
+  /** `oom_restart` is a kind of incidents. */
+  readonly tellRestarts: boolean;
   /** The programs of --replace. */
   readonly replaced: readonly Replaced[];
   /** Those that somebody asked for, by name. */
@@ -95,10 +97,13 @@ export async function loadConfig(
   const values = valuesOf(resolved);
   const origins = new Map(resolved.map(({ option, origin }) => [option.name, origin]));
   const settings = agentSettings(values);
-  const surroundings = { useKubernetes: usesKubernetes(settings, environment), tellRestarts: false };
+  const surroundings = {
+    useKubernetes: usesKubernetes(settings, environment),
+    tellRestarts: programs.some(({ tellsRestarts }) => tellsRestarts),
+  };
   return deepFreeze({
     ...settings,
-    useKubernetes: surroundings.useKubernetes,
+    ...surroundings,
     replaced,
     sinks: sinks.flatMap((sink) => configured(sink, values, surroundings, origins)),
     options: resolved.map(({ option, text, origin }) => ({ name: option.name, text, origin })),
@@ -187,7 +192,7 @@ function oneText(option: Option, { value, origin }: Assignment): string | true {
 }
 
 function flagAssignments(flags: readonly Flag[]): Assignment[] {
-  return flags.map(({ name, value }) => ({ name, value, origin: { kind: 'flag', name: `--${name}` } }));
+  return flags.map(({ name, value }) => ({ name, value, origin: { kind: 'flag', name: dashed(name) } }));
 }
 
 async function fileAssignments(path: string): Promise<Assignment[]> {
@@ -237,7 +242,7 @@ function* environmentAssignments(
 }
 
 function unknownName(all: Catalogue, name: string, origin: Origin): OptionError {
-  if (origin.kind !== 'file') return new OptionError(name, `--${name}: no such option.`);
+  if (origin.kind !== 'file') return new OptionError(name, `${dashed(name)}: no such option.`);
   const meant = nearest(name, all.spellings.keys());
   return new OptionError(
     name,

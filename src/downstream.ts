@@ -102,6 +102,19 @@ export class Downstream {
     return fresh;
   }
 
+  /**
+   * A restart after a kill is no incident to anybody but those who take this kind. Without --replace there is nobody.
+   *
+   * @returns whether it was not known yet
+   */
+  tellRestart(restart: Incident): boolean {
+    if (!this.#config.tellRestarts) return true;
+    const isNew = this.store.commit([restart]).length > 0;
+    if (isNew) this.events.restarted(restart);
+    this.#couriers.wake();
+    return isNew;
+  }
+
   #makeCouriers(): Couriers {
     const { stateDir, eventFormat, sinks, useKubernetes } = this.#config;
     const context: SinkContext = {

@@ -266,6 +266,16 @@ export class Events
     );
   }
 
+  /** A container whose earlier instance was OOM killed runs again; stored for those who want to know. */
+  restarted({ id, k8s }: Incident): void {
+    this.#log('debug', 'restart after an OOM kill', {
+      id,
+      namespace: k8s?.namespace?.name,
+      pod: k8s?.pod?.name,
+      container: k8s?.container?.name,
+    });
+  }
+
   #captureMissing({ id, unknown }: Incident, index: number, pid: number): void {
     const reason =
       unknown?.[`victims[${index}].process.command_line`] ??

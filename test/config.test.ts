@@ -73,6 +73,7 @@ test('with nothing set there are defaults, and the sinks that nobody has to ask 
     metrics: new Set(['own']),
     replace: new Set(),
     useKubernetes: false,
+    tellRestarts: false,
     replaced: [],
   });
   assert.deepEqual(

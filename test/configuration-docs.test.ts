@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { catalogue, headingOf, type OptionGroup, secretFileName } from '../src/config/catalogue.ts';
-import { environmentName, type Option } from '../src/config/option.ts';
+import { dashed, environmentName, type Option } from '../src/config/option.ts';
 import { loadSinks } from '../src/sinks.ts';
 
 const DOCUMENT = new URL('../docs/configuration.md', import.meta.url);
@@ -34,7 +34,7 @@ function row(option: Option): string {
   const { name, value, help, default: text, aliases } = option;
   const names = [`\`--${name}${value === undefined ? '' : ` ${value}`}\`<br>\`${environmentName(name)}\``];
   if (option.secret) names.push(`\`--${secretFileName(option)} PATH\``);
-  if (aliases) names.push(`also ${aliases.map((alias) => `\`--${alias}\``).join(', ')}`);
+  if (aliases) names.push(`also ${aliases.map((alias) => `\`${dashed(alias)}\``).join(', ')}`);
   const cells = [names.join('<br>'), text ? `\`${text}\`` : '', help];
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |\n`;
 }

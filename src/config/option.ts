@@ -18,7 +18,7 @@ export interface Option {
   readonly default?: string;
   /** Printed as ***; `--NAME-file PATH` is offered too, so that it need not be in argv. */
   readonly secret?: true;
-  /** Names that a replaced program accepted for it; not shown in help. */
+  /** Names that a replaced program accepted for it, one of a single letter after one dash; not shown in help. */
   readonly aliases?: readonly string[];
 }
 
@@ -32,6 +32,11 @@ export class OptionError extends Error {
     this.name = 'OptionError';
     this.option = option;
   }
+}
+
+/** As on the command line: `--kafka-brokers`, `-v`. */
+export function dashed(name: string): string {
+  return `${name.length === 1 ? '-' : '--'}${name}`;
 }
 
 /** `kafka-brokers` -> `OOM_WITNESS_KAFKA_BROKERS` */

@@ -1,5 +1,6 @@
 import type { Incident } from '../incident.ts';
 import type { ContainerTable } from '../inventory/container-table.ts';
+import type { UpdateType } from '../watch/oom-restarts.ts';
 
 /** The metrics of a replaced program, under its names. */
 export interface MetricFamily {
@@ -14,6 +15,8 @@ export interface MetricFamily {
 
 export interface FamilySources {
   readonly containers: ContainerTable;
+  /** Starts of containers by what became of each, in the words of kubernetes-oom-event-generator. */
+  readonly containerUpdates: ReadonlyMap<UpdateType, number>;
   /** By --replace: it counts as that program did where that is a matter of taste. */
   readonly isReplacement: boolean;
   readonly now: () => number;

@@ -12,6 +12,8 @@ export interface ReplacedProgram {
   readonly environment: readonly InheritedVariable[];
   /** Where it listens, and what its settings mean for the options of the agent that nobody has set. */
   settings(values: Readonly<Record<string, unknown>>): ReplacedSettings;
+  /** Its Events are sent for it: restarts after an OOM kill become incidents of the kind `oom_restart`. */
+  readonly tellsRestarts?: true;
   /** Where its metrics answer; undefined: on every path. */
   readonly path: string | undefined;
   /** Its metrics. */

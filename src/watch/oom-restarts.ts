@@ -18,7 +18,6 @@ export interface OomRestartOptions {
   readonly now: () => number;
   /** Stores it for delivery; false: it was stored before. */
   readonly commit: (restart: Incident) => boolean;
-  readonly counted: (type: UpdateType) => void;
 }
 
 /**
@@ -28,24 +27,30 @@ export interface OomRestartOptions {
  * container. As there, init containers and ephemeral ones are left out.
  */
 export class OomRestarts implements PodListener {
+  readonly counts: ReadonlyMap<UpdateType, number>;
+  readonly #counts = new Map<UpdateType, number>(UPDATE_TYPES.map((type) => [type, 0]));
   readonly #options: OomRestartOptions;
   /** Its whole second: the times of a status have no finer one, and a kill in the second of the start is no old one. */
   readonly #since: number;
 
   constructor(options: OomRestartOptions) {
     this.#options = options;
+    this.counts = this.#counts;
     this.#since = Math.floor(options.startedAt / 1000) * 1000;
   }
 
   started(_pod: KnownPod, container: KnownPodContainer): void {
     // One that has an earlier instance is told by `restarted`.
-    if (container.kind === 'container' && container.previous === undefined)
-      this.#options.counted('not_oomkilled');
+    if (container.kind === 'container' && container.previous === undefined) this.#count('not_oomkilled');
   }
 
   restarted(pod: KnownPod, container: KnownPodContainer, previous: Termination): void {
     if (container.kind !== 'container') return;
-    this.#options.counted(this.#tell(pod, container, previous));
+    this.#count(this.#tell(pod, container, previous));
+  }
+
+  #count(type: UpdateType): void {
+    this.#counts.set(type, this.#counts.get(type)! + 1);
   }
 
   #tell(pod: KnownPod, container: KnownPodContainer, previous: Termination): UpdateType {
@@ -56,7 +61,8 @@ export class OomRestarts implements PodListener {
   }
 
   #incident(pod: KnownPod, container: KnownPodContainer, previous: Termination): Incident {
-    const { host, now } = this.#options;
+    const { now } = this.#options;
+    const { name, boot_id, kernel, arch } = this.#options.host;
     // Nobody knows who died in it.
     const process = { pid: 0, name: '' };
     return {
@@ -65,7 +71,7 @@ export class OomRestarts implements PodListener {
       kind: 'oom_restart',
       time: new Date(now()).toISOString(),
       witness: ['kubernetes'],
-      host,
+      host: { name, boot_id, kernel, arch },
       oom: { scope: 'unknown', group_kill: false, header_seen: false },
       process,
       victims: [{ process, capture: { source: 'none', truncated: false, redacted: 0 } }],

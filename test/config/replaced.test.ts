@@ -60,14 +60,44 @@ test('its variables, behind ours and behind flags', async () => {
   );
 });
 
+test('kubernetes-oom-event-generator: its port, its Events, its verbosity in all its forms', async () => {
+  const replace: Flag = { name: 'replace', value: 'kubernetes-oom-event-generator' };
+  const config = await load([replace]);
+  assert.deepEqual(config.replaced[0]?.listen, { host: '', port: 10_254 });
+  assert.deepEqual([config.useKubernetes, config.tellRestarts, config.logLevel], [true, true, 'info']);
+  assert.equal((await load([])).tellRestarts, false);
+
+  assert.equal((await load([replace], { VERBOSE: '2' })).logLevel, 'debug');
+  assert.equal((await load([], { VERBOSE: 'yes' })).logLevel, 'info');
+  for (const [name, value] of [
+    ['verbose', '1'],
+    ['v', '4'],
+    ['v', '=3'],
+  ] as const)
+    assert.equal((await load([replace, { name, value }])).logLevel, 'debug', `${name} ${value}`);
+  assert.equal((await load([replace, { name: 'v', value: '0' }], { VERBOSE: '2' })).logLevel, 'info');
+  assert.equal(
+    (await load([replace, { name: 'log-level', value: 'warn' }], { VERBOSE: '2' })).logLevel,
+    'warn',
+  );
+  assert.equal(
+    await refusal([replace, { name: 'v', value: 'loud' }]),
+    '-v: must be a whole number, as in glog (got "loud").',
+  );
+  assert.equal(
+    await refusal([{ name: 'verbose', value: '1' }]),
+    '--verbose means nothing without --replace kubernetes-oom-event-generator. Add that, or leave it out.',
+  );
+});
+
 test('what cannot be is one line that names the option and the mend', async () => {
   assert.equal(
     await refusal([{ name: 'replace', value: 'oomd' }]),
-    '--replace: must be some of missing-container-metrics (got "oomd").',
+    '--replace: must be some of missing-container-metrics, kubernetes-oom-event-generator (got "oomd").',
   );
   assert.equal(
     await refusal([{ name: 'metrics', value: 'own,all' }]),
-    '--metrics: must be some of own, missing-container-metrics (got "own,all").',
+    '--metrics: must be some of own, missing-container-metrics, kubernetes-oom-event-generator (got "own,all").',
   );
   assert.equal(
     await refusal([{ name: 'bind-address', value: ':3001' }]),

@@ -15,7 +15,12 @@ describe('the metrics of missing-container-metrics', () => {
   beforeEach(() => {
     now = 1_000_000;
     table = new ContainerTable({ now: () => now, kernelSees: () => true, most: 8 });
-    family = openFamily({ containers: table, isReplacement: false, now: () => now });
+    family = openFamily({
+      containers: table,
+      isReplacement: false,
+      now: () => now,
+      containerUpdates: new Map(),
+    });
   });
 
   function know(
@@ -89,7 +94,12 @@ container_last_exit_code${labels} 0
   });
 
   it('counts the first start, too, where it replaces the program', async () => {
-    const replacement = openFamily({ containers: table, isReplacement: true, now: () => now });
+    const replacement = openFamily({
+      containers: table,
+      isReplacement: true,
+      now: () => now,
+      containerUpdates: new Map(),
+    });
     know(ID, 'docker', 'shop');
     table.started(ID, 1);
     assert.equal(await value('container_restarts', ID, replacement), 1);

@@ -322,7 +322,10 @@ test('kills, restarts, both or neither', () => {
   assert.deepEqual(kinds(undefined, false), ['oom_kill', 'oom_unseen', 'oom_warning']);
   assert.deepEqual(kinds(undefined, true), ['oom_kill', 'oom_unseen', 'oom_warning', 'oom_restart']);
   assert.deepEqual(kinds('off', true), ['oom_restart']);
-  assert.equal(kinds('off', true, false), undefined);
+  assert.throws(
+    () => kinds(undefined, true, false),
+    (error) => error instanceof OptionError && error.option === 'kubernetes',
+  );
 });
 
 test('a restart after a kill is told as kubernetes-oom-event-generator does, once', async (t) => {
