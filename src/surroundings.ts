@@ -8,13 +8,20 @@ import type { Events } from './events.ts';
 import type { Incident, IncidentHost } from './incident.ts';
 import type { KnownPod, KnownPodContainer, Termination } from './kubernetes/pod.ts';
 import type { KillSeries } from './metrics/kill-series.ts';
+import { missingContainerMetrics } from './replaced/missing-container-metrics.ts';
 import type { PartStatus } from './server/status.ts';
 import type { Store } from './store.ts';
 import { type ContainerSettings, Containers } from './watch/containers.ts';
+import { PodContainers } from './watch/pod-containers.ts';
 import { type PodSettings, Pods } from './watch/pods.ts';
 
 export interface SurroundingsOptions {
-  readonly settings: ContainerSettings & PodSettings & { readonly enrichTimeout: number };
+  readonly settings: ContainerSettings &
+    PodSettings & {
+      readonly enrichTimeout: number;
+      readonly metrics: ReadonlySet<string>;
+      readonly replace: ReadonlySet<string>;
+    };
   /** Where the host's /var/log may be. */
   readonly logs: readonly string[];
   readonly host: IncidentHost;
@@ -68,7 +75,7 @@ export class Surroundings {
       problem: () => this.pods.problem,
       timeoutMs: settings.enrichTimeout,
     });
-    const runtimes = new ContainerFinder(this.containers.table, () => this.containers.parts().length > 0);
+    const runtimes = new ContainerFinder(this.containers.table, () => this.containers.follows);
     this.#enricher = new Enricher({
       finders: settings.useKubernetes ? [pods, runtimes] : [runtimes, pods],
       timeoutMs: settings.enrichTimeout,
@@ -99,11 +106,16 @@ export class Surroundings {
 
   /** Loads what is needed and nothing else; returns before anything is connected. */
   async start(): Promise<void> {
-    const recent = this.#options.store.recent(RECALLED);
+    const { store, settings, now } = this.#options;
+    const recent = store.recent(RECALLED);
     this.#crossCheck.recall(recent);
     this.#enricher.resume(recent);
-    this.pods.start();
     await this.containers.start();
+    const { metrics, replace } = settings;
+    const wanted = metrics.union(replace).has(missingContainerMetrics.name);
+    if (wanted && !this.containers.follows)
+      this.pods.table.listen(new PodContainers(this.containers.table, now));
+    this.pods.start();
   }
 
   /** Until when the incident's deliveries wait for its names, Unix time in ms; 0: nobody here knows any. */

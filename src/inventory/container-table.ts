@@ -4,7 +4,7 @@ import type { ContainerIdentity } from './container-identity.ts';
 export type { ContainerIdentity, ContainerRuntime } from './container-identity.ts';
 
 /** Who told of a container first: what it no longer lists is gone. */
-export type ContainerFeed = 'docker' | 'containerd';
+export type ContainerFeed = 'docker' | 'containerd' | 'kubernetes';
 
 export interface KnownContainer extends ContainerIdentity {
   readonly feed: ContainerFeed;
@@ -203,6 +203,16 @@ export class ContainerTable {
   #countStart(container: Entry, ranBefore: boolean): void {
     container.starts += 1;
     if (ranBefore) container.restarts += 1;
+    this.#tell('started', container);
+  }
+
+  /** It runs, and somebody else has counted its restarts. */
+  restarted(id: string, restarts: number): void {
+    const container = this.#containers.get(id);
+    if (container === undefined) return;
+    container.running = true;
+    container.starts = restarts;
+    container.restarts = restarts;
     this.#tell('started', container);
   }
 

@@ -55,6 +55,11 @@ export class Containers {
       await this.#followContainerd(containerd, docker === undefined ? [] : ['moby']);
   }
 
+  /** Whether any runtime is followed, be it in vain for now. */
+  get follows(): boolean {
+    return this.#feeds.length > 0;
+  }
+
   parts(): FeedPart[] {
     return this.#feeds.map(({ name, option, socket, watch }) => {
       const { works, problem } = watch.status;

@@ -1,0 +1,62 @@
+import { type ContainerRuntime, containerIdentity, RUNTIMES } from '../inventory/container-identity.ts';
+import type { ContainerTable } from '../inventory/container-table.ts';
+import type { PodListener } from '../inventory/pod-table.ts';
+import type { KnownPod, KnownPodContainer, Termination } from '../kubernetes/pod.ts';
+
+/**
+ * Containers as the status of their pods tells of them, where no runtime is followed. There each restart is another container
+ * with another id; how often one was restarted is the kubelet's own count.
+ */
+export class PodContainers implements PodListener {
+  readonly #table: ContainerTable;
+  readonly #now: () => number;
+
+  constructor(table: ContainerTable, now: () => number) {
+    this.#table = table;
+    this.#now = now;
+  }
+
+  started(pod: KnownPod, container: KnownPodContainer): void {
+    const { id, previous, restartCount } = container;
+    if (id === undefined || !this.#identify(pod, container, id)) return;
+    this.#table.restarted(id, restartCount);
+    // The kubelet removes the one before the last, but nobody tells of that.
+    if (previous?.containerId !== undefined && previous.containerId !== id)
+      this.#table.gone(previous.containerId, this.#now());
+  }
+
+  terminated(pod: KnownPod, container: KnownPodContainer, termination: Termination): void {
+    const { containerId: id, exitCode, finishedAt, reason } = termination;
+    if (id === undefined) return;
+    if (this.#table.get(id) === undefined && !this.#identify(pod, container, id)) return;
+    this.#table.died(id, exitCode, Date.parse(finishedAt ?? '') || this.#now());
+    if (reason === 'OOMKilled') this.#table.oom(id);
+  }
+
+  gone(pod: KnownPod): void {
+    for (const { id } of pod.containers) if (id !== undefined) this.#table.gone(id, this.#now());
+  }
+
+  #identify({ namespace, name: podName, uid }: KnownPod, container: KnownPodContainer, id: string): boolean {
+    const { name, image } = container;
+    const identity = containerIdentity({
+      id,
+      runtime: runtimeOf(container),
+      name,
+      imageName: image?.name,
+      imageId: image?.id,
+      labels: {
+        'io.kubernetes.pod.namespace': namespace,
+        'io.kubernetes.pod.name': podName,
+        'io.kubernetes.pod.uid': uid,
+        'io.kubernetes.container.name': name,
+      },
+    });
+    if (identity !== undefined) this.#table.identify('kubernetes', identity);
+    return identity !== undefined;
+  }
+}
+
+function runtimeOf({ runtime }: KnownPodContainer): ContainerRuntime {
+  return RUNTIMES.find((name) => name === runtime) ?? 'containerd';
+}
