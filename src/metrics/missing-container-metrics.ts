@@ -15,6 +15,7 @@ const LABELS = [
   'pod',
 ] as const;
 
+type Sources = Pick<FamilySources, 'containers' | 'isReplacement'>;
 type Labels = Readonly<Record<(typeof LABELS)[number], string>>;
 
 const SHORT_ID = 12;
@@ -31,12 +32,12 @@ const MOST_UNREAD = 1024;
  *   counts, too, as it did there.
  * - `container_last_exit_code`: of the first process of the container, 0 before any has ended.
  */
-export function openFamily(sources: FamilySources): MetricFamily {
+export function openFamily(sources: Sources): MetricFamily {
   return new MissingContainerMetrics(sources);
 }
 
 class MissingContainerMetrics implements MetricFamily {
-  readonly #sources: FamilySources;
+  readonly #sources: Sources;
   readonly #registry = new Registry();
   readonly #restarts: Counter<string>;
   readonly #ooms: Counter<string>;
@@ -46,7 +47,7 @@ class MissingContainerMetrics implements MetricFamily {
   readonly #unread = new Map<string, KnownContainer>();
   readonly #stopListening: () => void;
 
-  constructor(sources: FamilySources) {
+  constructor(sources: Sources) {
     this.#sources = sources;
     const common = { labelNames: [...LABELS], registers: [this.#registry] };
     this.#restarts = new Counter({

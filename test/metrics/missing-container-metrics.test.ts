@@ -18,8 +18,6 @@ describe('the metrics of missing-container-metrics', () => {
     family = openFamily({
       containers: table,
       isReplacement: false,
-      now: () => now,
-      containerUpdates: new Map(),
     });
   });
 
@@ -97,8 +95,6 @@ container_last_exit_code${labels} 0
     const replacement = openFamily({
       containers: table,
       isReplacement: true,
-      now: () => now,
-      containerUpdates: new Map(),
     });
     know(ID, 'docker', 'shop');
     table.started(ID, 1);

@@ -38,7 +38,7 @@ describe('containers as the status of their pods tells of them', () => {
     kernelSees = true;
     pods = new PodTable(() => now);
     table = new ContainerTable({ now: () => now, kernelSees: () => kernelSees });
-    family = openFamily({ containers: table, isReplacement: true, now: () => now });
+    family = openFamily({ containers: table, isReplacement: true });
     pods.listen(new PodContainers(table, () => now));
   });
 
