@@ -9,7 +9,7 @@ import type { QueueState } from './store.ts';
 
 const PREFIX = 'oom_witness_';
 
-export const SCOPES: readonly OomScope[] = ['cgroup', 'node', 'cpuset', 'mempolicy', 'sysrq', 'unknown'];
+const SCOPES: readonly OomScope[] = ['cgroup', 'node', 'cpuset', 'mempolicy', 'sysrq', 'unknown'];
 export const READERS = ['kmsg', 'log_file', 'proc_connector'] as const;
 export type ReaderName = (typeof READERS)[number];
 export const OUTCOMES = ['delivered', 'retried', 'rejected', 'dropped'] as const;

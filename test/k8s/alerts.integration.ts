@@ -128,6 +128,8 @@ describe('a real Prometheus', { skip: missing ?? whyNoKills() }, () => {
     const kill = await alerted(receiver, 'OomWitnessKill', prometheus);
     assert.equal(kill.labels.node, 'node-a');
     assert.equal(kill.labels.severity, 'warning');
+    // A process of the host: the agent's own pod is not taken for the victim's.
+    assert.deepEqual([kill.labels.namespace, kill.labels.pod], [undefined, undefined]);
     assert.match(kill.annotations.summary ?? '', /killed for lack of memory on node-a$/);
     await agent.until(() => agent.of([victim!.pid]).length === 1, 'telling it itself');
     assert.deepEqual(alerts(receiver, 'OomWitnessAgentBlind'), []);

@@ -31,12 +31,14 @@ export class DeployedAgent {
    * On one node only, whose incidents a test then reads where the sink `--file` has put them.
    *
    * @param options as environment variables, without `OOM_WITNESS_`
+   * @param manifests a folder of `k8s/`
    * @throws with what kubectl and the agent itself say, when it does not become ready
    */
   static async deploy(
     cluster: Cluster,
     node: NodeName = NODE_A.name,
     options: Readonly<Record<string, string>> = {},
+    manifests = '.',
   ): Promise<DeployedAgent> {
     const archive = process.env.OOM_WITNESS_AGENT_IMAGE;
     if (!archive) throw new Error('no image has been built: start the tests with `npm run test:kubernetes`');
@@ -44,7 +46,7 @@ export class DeployedAgent {
     const agent = new DeployedAgent(cluster, node);
     // One that another test has removed may still be going.
     await cluster.kubectl(['delete', 'namespace', AGENT_NAMESPACE, '--ignore-not-found', '--timeout=100s']);
-    agent.#writeKustomization({ FILE: INCIDENTS, ...options });
+    agent.#writeKustomization({ FILE: INCIDENTS, ...options }, path.join(MANIFESTS, manifests));
     await cluster.kubectl(['apply', '-k', agent.#folder]);
     await agent.#untilReady();
     return agent;
@@ -99,7 +101,7 @@ export class DeployedAgent {
   }
 
   /** What docs/kubernetes.md tells users to write for options of their own. */
-  #writeKustomization(options: Readonly<Record<string, string>>): void {
+  #writeKustomization(options: Readonly<Record<string, string>>, manifests: string): void {
     const nodeSelector = {
       op: 'add',
       path: '/spec/template/spec/nodeSelector/kubernetes.io~1hostname',
@@ -108,7 +110,7 @@ export class DeployedAgent {
     const kustomization = {
       apiVersion: 'kustomize.config.k8s.io/v1beta1',
       kind: 'Kustomization',
-      resources: [path.relative(this.#folder, MANIFESTS)],
+      resources: [path.relative(this.#folder, manifests)],
       configMapGenerator: [
         {
           name: 'oom-witness',
