@@ -30,7 +30,10 @@ export interface ListPage<T> {
  */
 export interface KubernetesApi {
   get<T>(path: string, signal?: AbortSignal): Promise<T>;
-  /** Page by page. What the server forgets in the middle (410) throws: the pages so far are no list. */
+  /**
+   * Part by part, as it comes; at least one. What the server forgets in the middle (410) throws: the parts so far are no list.
+   * With a field selector it comes from the cache of the server, and may be some moments old.
+   */
   list<T>(path: string, selection: Selection, signal?: AbortSignal): AsyncIterable<ListPage<T>>;
   /** Ends when the server ends it, which it does every few minutes. Throws ApiError; status 410: list anew. */
   watch<T>(path: string, selection: WatchSelection, signal: AbortSignal): AsyncIterable<WatchEvent<T>>;

@@ -1,7 +1,8 @@
 import type { KubernetesApi, ListPage, Selection, WatchEvent, WatchSelection } from './api.ts';
 import type { Credentials } from './credentials.ts';
-import { HttpClient } from './http-client.ts';
+import { type Call, HttpClient } from './http-client.ts';
 import { LineReader } from './line-reader.ts';
+import { ListScanner } from './list-scanner.ts';
 import { badAnswer, isObject, refusalOf } from './status.ts';
 
 export interface HttpsApiOptions {
@@ -88,15 +89,35 @@ export class HttpsApi implements KubernetesApi {
     let next: string | undefined;
     do {
       const query = { fieldSelector, labelSelector, ...size, continue: next };
-      const { items, metadata } = await this.#client.json({ method: 'GET', path, query }, signal);
-      const { resourceVersion, continue: following } = isObject(metadata) ? metadata : {};
-      if (typeof resourceVersion !== 'string' || resourceVersion === '' || !Array.isArray(items ?? []))
-        throw badAnswer(`${path}: no list`);
-      yield { items: ((items ?? []) as unknown[]).filter(isObject) as T[], resourceVersion };
-      if (typeof following === 'string' && following === next)
-        throw badAnswer(`${path}: a page that follows itself`);
-      next = typeof following === 'string' && following !== '' ? following : undefined;
+      const end = yield* this.#page<T>({ method: 'GET', path, query }, signal);
+      if (end.next !== undefined && end.next === next) throw badAnswer(`${path}: a page that follows itself`);
+      next = end.next;
     } while (next !== undefined);
+  }
+
+  /** Gives the items as they come, at least once, and returns the token of the page that follows. */
+  async *#page<T>(
+    call: Call,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<ListPage<T>, { readonly next: string | undefined }> {
+    const scanner = new ListScanner(this.#options.lineLimit);
+    // Servers tell the version before the items. Where one does not, the items wait for it.
+    let waiting: T[] = [];
+    let hasGiven = false;
+    for await (const chunk of this.#client.bytes(call, signal)) {
+      waiting = waiting.concat(readable(call.path, () => scanner.push(chunk)).filter(isObject) as T[]);
+      const resourceVersion = textIn(scanner.head, 'resourceVersion');
+      if (resourceVersion === undefined || waiting.length === 0) continue;
+      hasGiven = true;
+      yield { items: waiting, resourceVersion };
+      waiting = [];
+    }
+    const list = readable(call.path, () => scanner.end());
+    const resourceVersion = textIn(list, 'resourceVersion');
+    const hasItems = isObject(list) && Array.isArray(list.items ?? []);
+    if (resourceVersion === undefined || !hasItems) throw badAnswer(`${call.path}: no list`);
+    if (waiting.length > 0 || !hasGiven) yield { items: waiting, resourceVersion };
+    return { next: textIn(list, 'continue') };
   }
 
   async *watch<T>(
@@ -129,6 +150,22 @@ export class HttpsApi implements KubernetesApi {
   close(): void {
     this.#client.close();
   }
+}
+
+/** @throws ApiError for what cannot be read */
+function readable<R>(path: string, read: () => R): R {
+  try {
+    return read();
+  } catch (error) {
+    throw badAnswer(`${path}: no list: ${(error as Error).message}`, 200, error);
+  }
+}
+
+/** A text of the list's metadata that is not empty. */
+function textIn(list: unknown, name: string): string | undefined {
+  const metadata = isObject(list) ? list.metadata : undefined;
+  const value = isObject(metadata) ? metadata[name] : undefined;
+  return typeof value === 'string' && value !== '' ? value : undefined;
 }
 
 function linesOf(lines: LineReader, chunk: Buffer, path: string): Iterable<string> {
