@@ -1,5 +1,5 @@
 /**
- * `npm run bench [-- --only capture,footprint,exec,redact,store,kafka,elasticsearch] [-- --peer-oom-notifier PATH]`
+ * `npm run bench [-- --only capture,footprint,exec,redact,store,log-tail,kafka,elasticsearch] [-- --peer-oom-notifier PATH]`
  * Everything is measured side by side in one run and printed as tables; nothing here passes or fails.
  */
 import { execFileSync } from 'node:child_process';
@@ -28,6 +28,7 @@ const benches: Record<string, () => Promise<void> | void> = {
   },
   redact: () => script('redact.ts'),
   store: () => script('store.ts'),
+  'log-tail': () => script('log-tail.ts'),
   kafka: () => script('kafka-delivery.ts'),
   elasticsearch: () => script('elasticsearch-delivery.ts'),
 };

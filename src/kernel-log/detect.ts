@@ -4,6 +4,7 @@ import { decodeDmesg, dmesgDecoder } from './dmesg.ts';
 import { JsonDecoder } from './json.ts';
 import { kmsgDecoder } from './kmsg.ts';
 import { decodeSyslog, syslogDecoder } from './syslog.ts';
+import { wallTimeParser } from './wall-time.ts';
 
 export interface DetectedFormat {
   readonly decoder: Decoder;
@@ -28,7 +29,8 @@ export function detectFormat(lines: readonly string[], now: () => number): Detec
   const count = (matches: (line: string) => boolean) => lines.filter(matches).length;
   const kmsg = count((line) => parseKmsgRecord(line) !== undefined);
   const dmesg = count((line) => decodeDmesg(line, now()) !== undefined);
-  const kernel = count((line) => decodeSyslog(line, now()) !== undefined);
+  const parse = wallTimeParser(now);
+  const kernel = count((line) => decodeSyslog(line, parse) !== undefined);
   const syslog = Math.max(
     kernel,
     count((line) => SYSLOG.test(line) && decodeDmesg(line, now()) === undefined),

@@ -1,6 +1,8 @@
 import { type DecodedLine, type Decoder, LineDecoder } from './decoder.ts';
 import { microseconds } from './dmesg.ts';
-import { parseWallTime } from './wall-time.ts';
+import { type WallTime, wallTimeParser } from './wall-time.ts';
+
+type ParseWallTime = (text: string) => WallTime | undefined;
 
 const PRIORITY = /^<(\d{1,3})>(?:1 )?/;
 /**
@@ -12,11 +14,12 @@ const LINE =
 const STAMP = /^\[ *(\d+)\.(\d{6})\] ?(?:\[ *[TC]\d+\] )?/;
 
 export function syslogDecoder(now: () => number): Decoder {
-  return new LineDecoder((line) => decodeSyslog(line, now()));
+  const parse = wallTimeParser(now);
+  return new LineDecoder((line) => decodeSyslog(line, parse));
 }
 
 /** The kernel's lines of a syslog file (RFC 3164, RFC 5424) or of what journalctl prints; other programs' are no records. */
-export function decodeSyslog(line: string, now: number): DecodedLine | undefined {
+export function decodeSyslog(line: string, parse: ParseWallTime): DecodedLine | undefined {
   const priority = PRIORITY.exec(line);
   const start = priority?.[0].length ?? 0;
   const found = LINE.exec(start === 0 ? line : line.slice(start));
@@ -30,18 +33,21 @@ export function decodeSyslog(line: string, now: number): DecodedLine | undefined
     facility: number >> 3,
     level: number & 7,
     ...(timestampUs !== undefined && { timestampUs }),
-    ...wall(found, now),
+    ...wall(found, parse),
     host: found[8],
     text: octal(body.slice(stamp?.[0].length ?? 0)),
     indent: start + found[0].length,
   };
 }
 
-function wall(found: RegExpExecArray, now: number): Pick<DecodedLine, 'wallTime' | 'wholeSeconds' | 'doubt'> {
+function wall(
+  found: RegExpExecArray,
+  parse: ParseWallTime,
+): Pick<DecodedLine, 'wallTime' | 'wholeSeconds' | 'doubt'> {
   if (found[5] !== undefined) return { wallTime: Math.floor(Number(found[5]) * 1000), wholeSeconds: false };
   const zone = found[4] === 'UTC' || found[4] === 'GMT' ? 'Z' : '';
   const text = found[1] ?? found[2] ?? (found[3] === undefined ? undefined : found[3] + zone);
-  const parsed = text === undefined ? undefined : parseWallTime(text, now);
+  const parsed = text === undefined ? undefined : parse(text);
   if (parsed === undefined) return {};
   return {
     wallTime: parsed.ms,
