@@ -108,6 +108,7 @@ class Agent {
   async run(): Promise<number> {
     const refused = protectSelf(DEFAULT_PATHS.proc);
     if (refused !== undefined) this.#events.selfProtectionRefused(refused);
+    for (const note of this.#config.notes) this.#events.noted(note);
     this.#resume();
     this.#startCapture();
     this.#downstream.start();

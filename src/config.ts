@@ -46,6 +46,8 @@ export interface Config extends AgentSettings {
   readonly useKubernetes: boolean;
   /** `oom_restart` is a kind of incidents. */
   readonly tellRestarts: boolean;
+  /** What is set and means nothing, said once at the start. */
+  readonly notes: readonly string[];
   /** The programs of --replace. */
   readonly replaced: readonly Replaced[];
   /** Those that somebody asked for, by name. */
@@ -104,6 +106,11 @@ export async function loadConfig(
   return deepFreeze({
     ...settings,
     ...surroundings,
+    notes: programs.flatMap(({ ignored = {} }) =>
+      Object.entries(ignored)
+        .filter(([variable]) => environment[variable])
+        .map(([variable, why]) => `${variable}: ${why}`),
+    ),
     replaced,
     sinks: sinks.flatMap((sink) => configured(sink, values, surroundings, origins)),
     options: resolved.map(({ option, text, origin }) => ({ name: option.name, text, origin })),

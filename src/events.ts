@@ -50,6 +50,11 @@ export class Events
     this.#log('info', 'started', { version, node });
   }
 
+  /** Something is set and means nothing. */
+  noted(note: string): void {
+    this.#log('info', 'ignored', { note });
+  }
+
   /** @param ms since the start of the process */
   armed(status: CaptureStatus, ms: number): void {
     const kernelLog = this.#metrics.kernelLog === 'log_file' ? 'log file' : 'kmsg';

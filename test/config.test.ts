@@ -74,6 +74,7 @@ test('with nothing set there are defaults, and the sinks that nobody has to ask 
     replace: new Set(),
     useKubernetes: false,
     tellRestarts: false,
+    notes: [],
     replaced: [],
   });
   assert.deepEqual(

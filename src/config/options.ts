@@ -104,9 +104,12 @@ const AGENT_OPTIONS = {
   },
   logFile: {
     name: 'log-file',
-    value: 'PATH',
+    value: 'PATH|off',
     help: "read kills from this file (syslog, dmesg, journalctl) instead of the kernel's own log, through rotation",
-    schema: path,
+    schema: v.pipe(
+      path,
+      v.transform((text) => (text === 'off' ? undefined : text)),
+    ),
   },
   eventFormat: {
     name: 'event-format',

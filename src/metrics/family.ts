@@ -1,5 +1,6 @@
 import type { Incident } from '../incident.ts';
 import type { ContainerTable } from '../inventory/container-table.ts';
+import type { PodTable } from '../inventory/pod-table.ts';
 import type { UpdateType } from '../watch/oom-restarts.ts';
 
 /** The metrics of a replaced program, under its names. */
@@ -17,6 +18,8 @@ export interface FamilySources {
   readonly containers: ContainerTable;
   /** Starts of containers by what became of each, in the words of kubernetes-oom-event-generator. */
   readonly containerUpdates: ReadonlyMap<UpdateType, number>;
+  /** Undefined: pods are not watched. */
+  readonly pods?: Pick<PodTable, 'listen'>;
   /** By --replace: it counts as that program did where that is a matter of taste. */
   readonly isReplacement: boolean;
   readonly now: () => number;

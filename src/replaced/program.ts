@@ -10,6 +10,8 @@ export interface ReplacedProgram {
   readonly options: readonly Option[];
   /** Its environment variables, read only where it is replaced, and behind ours. */
   readonly environment: readonly InheritedVariable[];
+  /** Variables of it that mean nothing here, and why: said once at the start where they are set. */
+  readonly ignored?: Readonly<Record<string, string>>;
   /** Where it listens, and what its settings mean for the options of the agent that nobody has set. */
   settings(values: Readonly<Record<string, unknown>>): ReplacedSettings;
   /** Its Events are sent for it: restarts after an OOM kill become incidents of the kind `oom_restart`. */

@@ -3,7 +3,9 @@ import { test } from 'node:test';
 import { configText } from '../../src/config/config-print.ts';
 import { OptionError } from '../../src/config/option.ts';
 import { type Config, type Flag, loadConfig } from '../../src/config.ts';
+import { PROGRAMS } from '../../src/replaced/programs.ts';
 
+const NAMES = PROGRAMS.map(({ name }) => name);
 const REPLACE: Flag = { name: 'replace', value: 'missing-container-metrics' };
 
 function load(flags: readonly Flag[], environment: Record<string, string> = {}): Promise<Config> {
@@ -93,11 +95,11 @@ test('kubernetes-oom-event-generator: its port, its Events, its verbosity in all
 test('what cannot be is one line that names the option and the mend', async () => {
   assert.equal(
     await refusal([{ name: 'replace', value: 'oomd' }]),
-    '--replace: must be some of missing-container-metrics, kubernetes-oom-event-generator (got "oomd").',
+    `--replace: must be some of ${NAMES.join(', ')} (got "oomd").`,
   );
   assert.equal(
     await refusal([{ name: 'metrics', value: 'own,all' }]),
-    '--metrics: must be some of own, missing-container-metrics, kubernetes-oom-event-generator (got "own,all").',
+    `--metrics: must be some of ${['own', ...NAMES].join(', ')} (got "own,all").`,
   );
   assert.equal(
     await refusal([{ name: 'bind-address', value: ':3001' }]),
@@ -119,4 +121,46 @@ test('what cannot be is one line that names the option and the mend', async () =
     await refusal([REPLACE, { name: 'bind-address', value: ':70000' }]),
     '--bind-address: must have a port of at most 65535 (got ":70000").',
   );
+});
+
+test('oom-messages-exporter: its port, its log, its interval', async () => {
+  const config = await load([{ name: 'replace', value: 'oom-messages-exporter' }]);
+  assert.deepEqual(config.replaced[0]?.listen, { host: '', port: 9001 });
+  assert.deepEqual([config.logFile, config.kernelLogRefresh], ['/var/log/messages', 1000]);
+  assert.deepEqual(config.notes, []);
+  assert.match(configText(config), /^log-file: \/var\/log\/messages +# --replace oom-messages-exporter$/m);
+});
+
+test('oom-messages-exporter: its variables', async () => {
+  const flags: Flag[] = [{ name: 'replace', value: 'oom-messages-exporter' }];
+  const config = await load(flags, {
+    oom_messages_exporter_PORT: '9101',
+    oom_messages_exporter_MESSAGES_LOG: '/var/log/syslog',
+    oom_messages_exporter_POLL_INTERVAL: '5',
+    oom_messages_exporter_DEBUG: 'yes',
+    oom_messages_exporter_TEST: 'yes',
+  });
+  assert.equal(config.replaced[0]?.listen.port, 9101);
+  assert.deepEqual([config.logFile, config.kernelLogRefresh], ['/var/log/syslog', 5000]);
+  assert.equal(config.logLevel, 'debug');
+  assert.match(config.notes.join(), /^oom_messages_exporter_TEST: .*left alone$/);
+
+  const quiet = await load(flags, { oom_messages_exporter_DEBUG: 'no' });
+  assert.equal(quiet.logLevel, 'info');
+  assert.equal(
+    await refusal(flags, { oom_messages_exporter_POLL_INTERVAL: '0.5' }),
+    'oom_messages_exporter_POLL_INTERVAL: must be whole seconds from 1 to 86400 (got "0.5").',
+  );
+  assert.match(
+    await refusal(flags, { oom_messages_exporter_PORT: 'http' }),
+    /^--oom-messages-exporter-port \(oom_messages_exporter_PORT\): must be a port/,
+  );
+});
+
+test("oom-messages-exporter's metrics with the kernel's own log", async () => {
+  const config = await load([
+    { name: 'replace', value: 'oom-messages-exporter' },
+    { name: 'log-file', value: 'off' },
+  ]);
+  assert.equal(config.logFile, undefined);
 });

@@ -125,3 +125,39 @@ describe('a log file that cannot be read', () => {
     assert.match(JSON.stringify(agent.log.at(-1)), /--log-file \/nowhere\/messages: not there/);
   });
 });
+
+describe('in the place of oom_messages_exporter', () => {
+  it('its metrics are on its port, on every path, for what is appended to its log', async (t) => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'oom-witness-log-'));
+    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    const file = path.join(folder, 'messages');
+    writeFileSync(file, '');
+    const agent = await AgentProcess.start(t, {
+      args: ['--replace', 'oom-messages-exporter'],
+      env: {
+        oom_messages_exporter_MESSAGES_LOG: file,
+        oom_messages_exporter_PORT: '0',
+        oom_messages_exporter_TEST: 'yes',
+      },
+    });
+    const url = () => agent.log.find(({ program }) => program === 'oom-messages-exporter')?.url;
+    await agent.until(() => url() !== undefined, 'listening');
+    const at = Math.floor(Date.now() / 1000);
+    appendFileSync(
+      file,
+      `${new Date(at * 1000).toISOString()} ${hostname()} kernel: Out of memory: Killed process 3319125 (a b (c) d) total-vm:17404kB, anon-rss:16256kB, file-rss:716kB, shmem-rss:0kB\n`,
+    );
+    await agent.until(() => agent.incidents.length > 0, 'telling the kill');
+    const { port } = new URL(String(url()));
+    for (const where of ['/', '/metrics', '/any/other?path=1']) {
+      const response = await fetch(`http://127.0.0.1:${port}${where}`);
+      assert.equal(response.status, 200);
+      assert.match(response.headers.get('content-type') ?? '', /^text\/plain; version=0\.0\.4/);
+      const text = await response.text();
+      const labels = '{command="a b (c) d",container="None",namespace="None",pod="None"}';
+      assert.ok(text.includes(`oom_messages_exporter_last_killed_pid${labels} 3319125\n`), text);
+      assert.ok(text.includes(`oom_messages_exporter_last_killed_time${labels} ${at}\n`), text);
+    }
+    assert.ok(agent.log.some(({ note }) => String(note).startsWith('oom_messages_exporter_TEST')));
+  });
+});
