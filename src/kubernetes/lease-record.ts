@@ -83,6 +83,19 @@ export function released(lease: Lease, now: number): Lease {
   return { ...lease, spec };
 }
 
+export function annotationOf(lease: Lease | undefined, name: string): string | undefined {
+  const metadata = isObject(lease?.metadata) ? lease.metadata : {};
+  const annotations = isObject(metadata.annotations) ? metadata.annotations : {};
+  const text = Object.hasOwn(annotations, name) ? annotations[name] : undefined;
+  return typeof text === 'string' ? text : undefined;
+}
+
+export function annotated(lease: Lease, name: string, text: string): Lease {
+  const metadata = isObject(lease.metadata) ? lease.metadata : {};
+  const annotations = isObject(metadata.annotations) ? metadata.annotations : {};
+  return { ...lease, metadata: { ...metadata, annotations: { ...annotations, [name]: text } } };
+}
+
 /** `2026-11-27T10:00:00.123000Z`: the API takes six digits and no other number. */
 function microTime(now: number): string {
   return new Date(now).toISOString().replace('Z', '000Z');

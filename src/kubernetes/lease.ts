@@ -1,6 +1,14 @@
 import { shown } from '../format.ts';
 import { ApiError, type KubernetesApi } from './api.ts';
-import { holderOf, type Lease, LeaseSighting, released, renewed } from './lease-record.ts';
+import {
+  annotated,
+  annotationOf,
+  holderOf,
+  type Lease,
+  LeaseSighting,
+  released,
+  renewed,
+} from './lease-record.ts';
 import { reasonOf } from './status.ts';
 
 export interface LeaseSettings {
@@ -13,6 +21,14 @@ export interface LeaseSettings {
   /** How long after its last renewal the holder acts: the difference is for what is under way when it loses the lease. */
   readonly renewWithinMs?: number;
   readonly retryMs?: number;
+  /** What the holder leaves in the lease for the next one, each time it writes it. */
+  readonly note?: LeaseNote;
+}
+
+export interface LeaseNote {
+  /** The name of the annotation. */
+  readonly annotation: string;
+  readonly text: () => string;
 }
 
 /** What happens and is worth a log line and a metric. */
@@ -56,12 +72,13 @@ interface Moment {
  */
 export class LeaseElection {
   readonly #api: Pick<KubernetesApi, 'get' | 'create' | 'replace'>;
-  readonly #settings: Required<LeaseSettings>;
+  readonly #settings: LeaseSettings & typeof DEFAULTS;
   readonly #tools: LeaseTools;
   readonly #collection: string;
   #lease: Lease | undefined;
   readonly #sighting = new LeaseSighting();
   #holder: string | undefined;
+  #note: string | undefined;
   #renewedAt: Moment | undefined;
 
   constructor(
@@ -88,6 +105,11 @@ export class LeaseElection {
   /** Who was last seen to hold it; empty: nobody. */
   get holder(): string | undefined {
     return this.#holder;
+  }
+
+  /** What the holder before has left; it may have been written by anybody. */
+  get note(): string | undefined {
+    return this.#note;
   }
 
   /**
@@ -204,13 +226,22 @@ export class LeaseElection {
   async #write(lease: Lease | undefined, signal: AbortSignal): Promise<void> {
     const { identity, name, durationMs } = this.#settings;
     const asked = { monotonic: this.#tools.monotonic(), now: this.#tools.now() };
-    const body = renewed(lease, name, identity, durationMs, asked.now);
+    const { note } = this.#settings;
+    if (note && holderOf(lease) !== identity) this.#note = annotationOf(lease, note.annotation);
+    // Who has just taken it has nothing to add yet, and must not lose what was there.
+    const isHeld = this.#renewedAt !== undefined;
+    const body = this.#noted(renewed(lease, name, identity, durationMs, asked.now), isHeld);
     this.#lease =
       lease === undefined
         ? await this.#api.create<Lease>(this.#collection, body, signal)
         : await this.#api.replace<Lease>(this.#path, body, signal);
     this.#renewedAt = asked;
     this.#holder = identity;
+  }
+
+  #noted(lease: Lease, isHeld: boolean): Lease {
+    const { note } = this.#settings;
+    return note && isHeld ? annotated(lease, note.annotation, note.text()) : lease;
   }
 
   /** The others need not wait: nobody acts for this process any more. */
@@ -220,7 +251,7 @@ export class LeaseElection {
     const giveBack = async (limit: AbortSignal) => {
       const lease = this.#lease ?? (await this.#read(limit));
       if (lease === undefined || holderOf(lease) !== this.#settings.identity) return;
-      await this.#api.replace(this.#path, released(lease, this.#tools.now()), limit);
+      await this.#api.replace(this.#path, this.#noted(released(lease, this.#tools.now()), true), limit);
       this.#holder = '';
     };
     try {

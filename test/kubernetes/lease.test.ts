@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { LeaseElection } from '../../src/kubernetes/lease.ts';
+import { LeaseElection, type LeaseNote } from '../../src/kubernetes/lease.ts';
 import { VirtualTime } from '../deliver/virtual-time.ts';
 import { type ApiObject, ObjectStore, resourcePath } from './object-store.ts';
 import { StoreApi, type Trouble } from './store-api.ts';
@@ -36,13 +36,18 @@ class Candidate {
   readonly ahead = { now: 0, monotonic: 0 };
   readonly #stop = new AbortController();
 
-  constructor(cluster: Cluster, identity: string, lead?: (signal: AbortSignal) => Promise<void>) {
+  constructor(
+    cluster: Cluster,
+    identity: string,
+    lead?: (signal: AbortSignal) => Promise<void>,
+    note?: LeaseNote,
+  ) {
     const { time } = cluster;
     const tell = (what: string) => this.told.push(what);
     this.api = new StoreApi(cluster.store);
     this.election = new LeaseElection(
       this.api,
-      { namespace: 'oom-witness', name: 'watch', identity },
+      { namespace: 'oom-witness', name: 'watch', identity, ...(note && { note }) },
       {
         observer: {
           leaseTaken: () => tell('taken'),
@@ -250,6 +255,37 @@ describe('LeaseElection', () => {
       if (b.leads) led.add('b');
     }
     assert.deepEqual([...led].sort(), ['a', 'b']);
+  });
+
+  it('carries a note from one holder to the next, over a hand-over and over a kill', async () => {
+    const cluster = new Cluster();
+    const noted = (identity: string) =>
+      new Candidate(cluster, identity, undefined, {
+        annotation: 'example.org/done',
+        text: () => `by ${identity}`,
+      });
+    const a = noted('a');
+    await cluster.time.rest();
+    const b = noted('b');
+    await cluster.time.advance(10_000);
+    assert.equal(a.election.note, undefined);
+    assert.deepEqual(cluster.lease.metadata?.annotations, { 'example.org/done': 'by a' });
+    await a.stop();
+    await cluster.time.until(() => b.leads, 'b leads');
+    assert.equal(b.election.note, 'by a');
+    b.api.trouble = 'refused';
+    const c = noted('c');
+    await cluster.time.until(() => c.leads, 'c leads');
+    assert.equal(c.election.note, 'by a', 'b was cut off before it could write another one');
+  });
+
+  it('takes a note that is none for none', async () => {
+    const cluster = new Cluster();
+    cluster.store.put(PATH, { metadata: { annotations: ['x'] }, spec: {} } as unknown as ApiObject);
+    const a = new Candidate(cluster, 'a', undefined, { annotation: 'example.org/done', text: () => 'x' });
+    await cluster.time.rest();
+    assert.equal(a.leads, true);
+    assert.equal(a.election.note, undefined);
   });
 
   it('refuses times that could not work', () => {
