@@ -12,7 +12,13 @@ const DIST = join(ROOT, 'dist');
 const MAIN = join(DIST, 'src', 'main.js');
 
 /** Loaded by path at run time: workers, and what `import()` names from another file's point of view. */
-const ENTRIES = ['src/main.ts', 'src/agent.ts', 'src/analyze/run.ts', 'src/capture/thread.ts'];
+const ENTRIES = [
+  'src/main.ts',
+  'src/agent.ts',
+  'src/cluster-watch.ts',
+  'src/analyze/run.ts',
+  'src/capture/thread.ts',
+];
 
 /** Some of the clients are CommonJS and ask for Node.js's modules by `require`. */
 const BANNER =

@@ -69,7 +69,11 @@ class Agent {
     this.#config = config;
     this.#io = io;
     this.#host = readHost(DEFAULT_PATHS, config.hostName);
-    this.#downstream = new Downstream(config, io, this.#host);
+    this.#downstream = new Downstream(config, io, {
+      host: this.#host,
+      kernelVersionLine: this.#host.version_line,
+      witness: 'kernel',
+    });
     const { store, metrics, events } = this.#downstream;
     this.#store = store;
     this.#events = events;
@@ -303,7 +307,7 @@ class Agent {
     stopped.abort();
     await this.#surroundings.stop();
     await this.#families?.close();
-    await this.#downstream.end(code);
+    await this.#downstream.end();
   }
 }
 

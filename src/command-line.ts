@@ -7,6 +7,7 @@ import { shown } from './format.ts';
 /** What each command does; each returns the exit code. */
 export interface Commands {
   run(flags: readonly Flag[]): Promise<number>;
+  watch(flags: readonly Flag[]): Promise<number>;
   /** @param files as they were given; none means standard input */
   analyze(files: readonly string[], flags: readonly Flag[]): Promise<number>;
   printConfig(flags: readonly Flag[], asJson: boolean): Promise<number>;
@@ -60,6 +61,13 @@ export async function execute(
     .allowExcessArguments(false)
     .action(async () => {
       exitCode = await commands.run(flags);
+    });
+  program
+    .command('watch')
+    .description('deliver the OOM kills that the pods of a whole cluster tell; needs no privileges')
+    .allowExcessArguments(false)
+    .action(async () => {
+      exitCode = await commands.watch(flags);
     });
   program
     .command('analyze')
@@ -143,7 +151,7 @@ Exit codes: 0 stopped as asked, 1 nothing can be watched or a fault, 2 wrong opt
 /** One page for everything but `analyze` and `config`: the commands before the many options. */
 function helpText(program: Command, command: Command, help: Help): string {
   const format = (shown: Command) => Help.prototype.formatHelp.call(help, shown, help);
-  if (command !== program && command.name() !== 'run') return format(command);
+  if (command !== program && !['run', 'watch'].includes(command.name())) return format(command);
   const rows = program.commands.map(
     (each) => [help.subcommandTerm(each).replace(' [options]', '').replace(/[<>]/g, ''), each] as const,
   );

@@ -52,14 +52,16 @@ export class CrossCheck implements PodListener {
 
   /** What an earlier run has stored, so that its kills are not reported once more. */
   recall(incidents: readonly Incident[]): void {
-    for (const { container, id } of incidents)
-      if (container?.id !== undefined) remember(this.#witnessed, container.id, id);
+    for (const { kind, container, id } of incidents)
+      if (kind === 'oom_kill' && container?.id !== undefined) remember(this.#witnessed, container.id, id);
   }
 
-  /** The kernel told of a kill, and it is known where. */
-  witnessed({ id, container, k8s }: Incident): void {
-    if (container?.id === undefined) return;
+  /** Somebody told of a kill, and it is known where. */
+  witnessed({ id, kind, witness, container, k8s }: Incident): void {
+    if (kind !== 'oom_kill' || container?.id === undefined) return;
     remember(this.#witnessed, container.id, id);
+    // It was made from the statement.
+    if (witness.every((each) => each === 'kubernetes')) return;
     // The statement will be about the kill that ended the container; this one it survived.
     this.#waiting.get(container.id)?.abort(SURVIVED);
     const ended = this.#ended.get(container.id);

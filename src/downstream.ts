@@ -6,8 +6,7 @@ import type { Config } from './config.ts';
 import { DEAD_LETTER_FILE, DeadLetterFile } from './deliver/dead-letter.ts';
 import { Couriers } from './deliver/delivery.ts';
 import { Events } from './events.ts';
-import type { Host } from './host.ts';
-import type { Incident } from './incident.ts';
+import type { Incident, IncidentHost } from './incident.ts';
 import { createLog, type Log, lineWriter } from './log.ts';
 import type { OwnMetrics } from './metrics/families.ts';
 import { Metrics } from './metrics.ts';
@@ -26,6 +25,18 @@ export interface ProgramIo {
   readonly onReopen: (listener: () => void) => () => void;
 }
 
+export interface Upstream {
+  /** What sinks and the page know of this machine. */
+  readonly host: IncidentHost;
+  /** For oom-notifier's JSON. */
+  readonly kernelVersionLine?: string;
+  /**
+   * `kernel`: kills of this machine, which nobody else knows, so they are kept on disk. `cluster`: what pods tell in their status, where
+   * the next one finds it again.
+   */
+  readonly witness: 'kernel' | 'cluster';
+}
+
 /** Whoever read our output has gone and waits for us to go, too. */
 const DRAIN_WITHOUT_READER_MS = 1_000;
 
@@ -41,14 +52,15 @@ export class Downstream {
   readonly store: Store;
   readonly #config: Config;
   readonly #io: ProgramIo;
-  readonly #host: Host;
+  readonly #upstream: Upstream;
   readonly #couriers: Couriers;
   #server: AgentServer | undefined;
+  #drained: Promise<void> | undefined;
 
-  constructor(config: Config, io: ProgramIo, host: Host) {
+  constructor(config: Config, io: ProgramIo, upstream: Upstream) {
     this.#config = config;
     this.#io = io;
-    this.#host = host;
+    this.#upstream = upstream;
     const redactor = new Redactor(config.redactPatterns);
     this.log = createLog({
       level: config.logLevel,
@@ -70,14 +82,14 @@ export class Downstream {
     this.events = new Events(this.log, this.metrics, Date.now);
     this.events.started(version, process.versions.node);
     this.store = Store.open({
-      stateDir: config.stateDir,
+      stateDir: upstream.witness === 'cluster' ? undefined : config.stateDir,
       sinks,
       takes: (sink, { kind }) =>
         config.sinks.some(({ name, module, settings }) => name === sink && takesKind(module, settings, kind)),
       now: Date.now,
       observer: this.events,
     });
-    this.events.storeOpened(this.store.persistent);
+    if (upstream.witness === 'kernel') this.events.storeOpened(this.store.persistent);
     this.#couriers = this.#makeCouriers();
   }
 
@@ -117,14 +129,10 @@ export class Downstream {
 
   #makeCouriers(): Couriers {
     const { stateDir, eventFormat, sinks, useKubernetes } = this.#config;
+    const { name, boot_id, kernel, arch } = this.#upstream.host;
     const context: SinkContext = {
-      host: {
-        name: this.#host.name,
-        boot_id: this.#host.boot_id,
-        kernel: this.#host.kernel,
-        arch: this.#host.arch,
-      },
-      kernelVersionLine: this.#host.version_line,
+      host: { name, boot_id, kernel, arch },
+      kernelVersionLine: this.#upstream.kernelVersionLine ?? '',
       eventFormat,
       now: Date.now,
       stdout: this.#io.stdout,
@@ -183,7 +191,7 @@ export class Downstream {
       this.#server = await startServer({
         listen,
         apiToken,
-        hostName: this.#host.name,
+        hostName: this.#upstream.host.name,
         incidents: this.store,
         status,
         metrics,
@@ -197,17 +205,26 @@ export class Downstream {
     }
   }
 
-  /** Delivers what is there for at most `--drain-timeout`, says what is left, and closes everything. */
-  async end(code: number): Promise<void> {
+  /** Delivers what is there for at most `--drain-timeout`, and at most so many ms; says what is left. */
+  drain(mostMs = Number.POSITIVE_INFINITY): Promise<void> {
+    this.#drained ??= this.#drain(Math.min(mostMs, this.#config.drainTimeout));
+    return this.#drained;
+  }
+
+  /** Drains and closes everything. */
+  async end(): Promise<void> {
     await this.#server?.close();
     const readerGone = this.#io.signal.reason instanceof Error;
-    const drainMs = this.#config.drainTimeout;
-    const left = await this.#couriers.drain(
-      Date.now() + (readerGone ? Math.min(drainMs, DRAIN_WITHOUT_READER_MS) : drainMs),
-    );
-    if (code === 0 || [...left.values()].some((count) => count > 0))
-      this.events.drained(Object.fromEntries(left), this.store.persistent);
+    await this.drain(readerGone ? DRAIN_WITHOUT_READER_MS : undefined);
     await this.#couriers.close();
     this.store.close();
+  }
+
+  async #drain(ms: number): Promise<void> {
+    const left = await this.#couriers.drain(Date.now() + ms);
+    const isAsked = this.#io.signal.aborted;
+    if (!isAsked && [...left.values()].every((count) => count === 0)) return;
+    const isKept = this.store.persistent || this.#upstream.witness === 'cluster';
+    this.events.drained(Object.fromEntries(left), isKept);
   }
 }

@@ -6,6 +6,7 @@ import { RepeatLimit } from './events/repeat-limit.ts';
 import { printable } from './format.ts';
 import type { Incident, Statement } from './incident.ts';
 import type { ContainerFeed } from './inventory/container-table.ts';
+import type { LeaseObserver } from './kubernetes/lease.ts';
 import type { Log, LogFields } from './log.ts';
 import { killLabels } from './metrics/kill-series.ts';
 import type { Metrics, ReaderName } from './metrics.ts';
@@ -30,7 +31,14 @@ const COST: Readonly<Record<ReaderName, string>> = {
  * counters at the scrape: here they have only their line.)
  */
 export class Events
-  implements DeliveryObserver, StoreObserver, FeedObserver, EnricherObserver, CrossCheckObserver, PodsObserver
+  implements
+    DeliveryObserver,
+    StoreObserver,
+    FeedObserver,
+    EnricherObserver,
+    CrossCheckObserver,
+    PodsObserver,
+    LeaseObserver
 {
   readonly #log: Log;
   readonly #metrics: Metrics;
@@ -255,6 +263,28 @@ export class Events
     this.#repeated('error', `object ${path} ${reason}`, 'an object of Kubernetes could not be taken', {
       path,
       reason,
+    });
+  }
+
+  leaseTaken(): void {
+    this.#metrics.leader.set(1);
+    this.#log('info', 'the lease is held: delivering');
+  }
+
+  leaseLost(reason: string): void {
+    this.#metrics.leader.set(0);
+    this.#log('warn', 'the lease is lost', { reason });
+  }
+
+  leaseHeldBy(holder: string): void {
+    this.#log('info', 'the lease is held by another: waiting', { holder });
+  }
+
+  leaseFailed(reason: string, delayMs: number): void {
+    this.#metrics.leaseFailures.inc();
+    this.#repeated('warn', `lease ${reason}`, 'the lease could not be read or written', {
+      reason,
+      wait_ms: delayMs,
     });
   }
 

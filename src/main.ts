@@ -7,6 +7,7 @@ import { catalogue } from './config/catalogue.ts';
 import { configJson, configText } from './config/config-print.ts';
 import { OptionError } from './config/option.ts';
 import { type Flag, loadConfig } from './config.ts';
+import type { ProgramIo } from './downstream.ts';
 import { printable } from './format.ts';
 import { loadSinks } from './sinks.ts';
 
@@ -26,12 +27,16 @@ async function main(): Promise<number> {
   const commands: Commands = {
     async run(flags) {
       const config = await configure(flags);
-      const stop = stopSignal();
-      // Any other error of stdout is for the sink that writes to it.
-      stdoutFailed = (error) => isClosedPipe(error) && stop.abort(error);
+      const io = programIo();
       const { runAgent } = await import('./agent.ts');
-      const { stdout, stderr } = process;
-      return runAgent(config, { stdout, stderr, signal: stop.signal, onReopen });
+      return runAgent(config, io);
+    },
+
+    async watch(flags) {
+      const config = await configure(flags);
+      const io = programIo();
+      const { runClusterWatch } = await import('./cluster-watch.ts');
+      return runClusterWatch(config, io);
     },
 
     async analyze(files, [unused]) {
@@ -52,6 +57,14 @@ async function main(): Promise<number> {
 
   const output = { write: (text: string) => process.stdout.write(text), columns: process.stdout.columns };
   return execute(process.argv.slice(2), catalogue(sinks), packageJson.version, commands, output);
+}
+
+function programIo(): ProgramIo {
+  const stop = stopSignal();
+  // Any other error of stdout is for the sink that writes to it.
+  stdoutFailed = (error) => isClosedPipe(error) && stop.abort(error);
+  const { stdout, stderr } = process;
+  return { stdout, stderr, signal: stop.signal, onReopen };
 }
 
 /** The first signal asks; the second does not wait for what the first began. */

@@ -84,6 +84,11 @@ export class Metrics {
     'kubernetes_objects_skipped_total',
     'Objects of Kubernetes that could not be taken',
   );
+  readonly leader = this.#gauge('watch_leader', 'Whether this replica of the watch delivers');
+  readonly leaseFailures = this.#counter(
+    'watch_lease_failures_total',
+    'Times that the lease could not be read or written',
+  );
   readonly enrichFailures = this.#counter(
     'enrich_failures_total',
     'Look-ups of containers and pods that failed',

@@ -177,6 +177,11 @@ export class Store {
     this.#change((ledger) => ledger.queues.settle(sink, settlements));
   }
 
+  /** Whether it is stored and no sink waits for it. */
+  isDelivered(id: string): boolean {
+    return this.#run((ledger) => ledger.get(id) !== undefined && !ledger.queues.isPending(id));
+  }
+
   /** Makes deliveries that were put off due at once. */
   release(sink: string, ids: readonly string[]): void {
     this.#change((ledger) => ledger.queues.release(sink, ids));

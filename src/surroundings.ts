@@ -115,7 +115,7 @@ export class Surroundings {
     const wanted = metrics.union(replace).has(missingContainerMetrics.name);
     if (wanted && !this.containers.follows)
       this.pods.table.listen(new PodContainers(this.containers.table, now));
-    this.pods.start();
+    void this.pods.start();
   }
 
   /** Until when the incident's deliveries wait for its names, Unix time in ms; 0: nobody here knows any. */

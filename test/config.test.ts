@@ -61,6 +61,7 @@ test('with nothing set there are defaults, and the sinks that nobody has to ask 
     kubernetes: 'auto',
     kubeconfig: undefined,
     nodeName: undefined,
+    leaseNamespace: 'oom-witness',
     podLabels: new Set([
       'app',
       'team',

@@ -144,6 +144,22 @@ describe('a status that no kernel record explains', () => {
     assert.deepEqual(unexplained, []);
   });
 
+  it('is not explained by what was told of the container as a running one', async () => {
+    const { unexplained, pods, time, witnessed } = check();
+    witnessed({ ...kill(1), kind: 'oom_restart' });
+    pods.apply(ended('OOMKilled', 137));
+    await time.advance(60_000);
+    assert.equal(unexplained.length, 1);
+  });
+
+  it('is told once, and is no statement about itself', async () => {
+    const { said, pods, time, witnessed } = check();
+    witnessed({ ...kill(1), witness: ['kubernetes'] });
+    pods.apply(ended('OOMKilled', 137));
+    await time.advance(60_000);
+    assert.deepEqual(said, []);
+  });
+
   it('is none when it says anything but OOMKilled', async () => {
     const { unexplained, pods, time } = check();
     pods.apply(ended('Error', 137));

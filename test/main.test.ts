@@ -123,7 +123,7 @@ test('what is wrong is one line that names it, with exit code 2, before anything
     [['config', 'print', '--xyzzy'], {}, "unknown option '--xyzzy'. See --help."],
     [['--state-dir'], {}, "option '--state-dir PATH' argument missing. See --help."],
     [['--no-redact=yes'], {}, "unknown option '--no-redact=yes'. See --help."],
-    [['analyse'], {}, 'there is no command "analyse". There are run, analyze, config.'],
+    [['analyse'], {}, 'there is no command "analyse". There are run, watch, analyze, config.'],
     [['run', 'now'], {}, 'too many arguments for run. See --help.'],
     [
       ['config', 'check'],

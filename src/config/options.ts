@@ -197,6 +197,16 @@ const AGENT_OPTIONS = {
     help: "this machine's name in Kubernetes, else the host name",
     schema: v.pipe(v.string(), v.regex(/^[a-z\d]([a-z\d.-]{0,251}[a-z\d])?$/, 'must be the name of a node')),
   },
+  leaseNamespace: {
+    name: 'lease-namespace',
+    value: 'NAME',
+    help: 'where the replicas of oom-witness watch agree on who delivers; their own unless set',
+    schema: v.pipe(
+      v.string(),
+      v.regex(/^[a-z\d]([a-z\d-]{0,61}[a-z\d])?$/, 'must be the name of a namespace'),
+    ),
+    default: 'oom-witness',
+  },
   podLabels: {
     name: 'pod-labels',
     value: 'NAME,…',
@@ -263,6 +273,7 @@ export const INHERITED_VARIABLES: readonly (readonly [variable: string, option: 
   ['NODE_NAME', 'node-name'],
   ['NODE_NAME', 'host-name'],
   ['HOSTNAME', 'host-name'],
+  ['POD_NAMESPACE', 'lease-namespace'],
 ];
 
 type Options = typeof AGENT_OPTIONS;

@@ -28,7 +28,7 @@ export function incidentFromStatus(
   const process = { pid: 0, name: '' };
   return {
     schema: INCIDENT_SCHEMA,
-    id: `kubernetes:${pod.uid}:${container.name}:${termination.containerId ?? time}`,
+    id: statusId(pod, container, termination),
     kind: 'oom_kill',
     time,
     witness: ['kubernetes'],
@@ -52,6 +52,12 @@ export function incidentFromStatus(
     },
     raw: [],
   };
+}
+
+/** Of the instance of the container that ended. */
+export function statusId(pod: KnownPod, container: KnownPodContainer, termination: Termination): string {
+  const instance = termination.containerId ?? termination.finishedAt ?? container.restartCount;
+  return `kubernetes:${pod.uid}:${container.name}:${instance}`;
 }
 
 /** `OOMKilled, exit code 137` */

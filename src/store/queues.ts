@@ -111,6 +111,18 @@ export class Queues {
     return row?.at == null ? undefined : Number(row.at);
   }
 
+  /** Whether any configured sink waits for it. */
+  isPending(id: string): boolean {
+    return [...this.#sinks.values()].some(
+      (sink) =>
+        this.#statements.number(
+          'SELECT count(*) FROM delivery WHERE sink = ? AND incident = (SELECT n FROM incident WHERE id = ?)',
+          sink,
+          id,
+        ) > 0,
+    );
+  }
+
   settle(sink: string, settlements: readonly Settlement[]): void {
     const number = this.#sink(sink);
     transaction(this.#statements.database, () => {

@@ -15,6 +15,8 @@ export interface PodsOptions {
   readonly settings: PodSettings;
   /** The name of the node unless the settings have one. */
   readonly host: { readonly name: string };
+  /** Of the whole cluster instead of this node, with the labels that tell which pods are agents. */
+  readonly everywhere?: { readonly labels: readonly string[] };
   readonly observer: PodsObserver;
   readonly now: () => number;
   readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>;
@@ -34,14 +36,16 @@ export interface PodsPart {
   readonly cost?: string;
 }
 
-/** The pods of this node, as the API of Kubernetes tells: one list and one watch. */
+/** The pods of this node, or of all, as the API of Kubernetes tells: one list and one watch. */
 export class Pods {
   readonly table: PodTable;
   readonly #options: PodsOptions;
   readonly #stop = new AbortController();
   #api: KubernetesApi | undefined;
   #listWatch: ListWatch<unknown> | undefined;
+  #connecting: Promise<KubernetesApi | undefined> | undefined;
   #following: Promise<void> | undefined;
+  readonly #synced = Promise.withResolvers<void>();
   #problem = 'not connected yet';
 
   constructor(options: PodsOptions) {
@@ -66,9 +70,20 @@ export class Pods {
     return this.#options.settings.useKubernetes ? this.problem === undefined : undefined;
   }
 
-  /** Returns at once: credentials may come from a program that takes its time. */
-  start(): void {
-    if (this.#options.settings.useKubernetes) this.#following ??= this.#follow();
+  /** Need not be waited for: credentials may come from a program that takes its time. Undefined: there is no cluster. */
+  start(): Promise<KubernetesApi | undefined> {
+    if (!this.#options.settings.useKubernetes) return Promise.resolve(undefined);
+    this.#connecting ??= this.#connect();
+    return this.#connecting;
+  }
+
+  /** Resolves when every pod has been listed once, or the signal is aborted. */
+  synced(signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return Promise.resolve();
+    const aborted = new Promise<void>((resolve) => {
+      signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+    return Promise.race([this.#synced.promise, aborted]);
   }
 
   parts(): PodsPart[] {
@@ -81,12 +96,13 @@ export class Pods {
 
   async stop(): Promise<void> {
     this.#stop.abort();
+    await this.#connecting;
     await this.#following;
     this.#api?.close();
   }
 
-  async #follow(): Promise<void> {
-    const { settings, host, observer } = this.#options;
+  async #connect(): Promise<KubernetesApi | undefined> {
+    const { settings, observer } = this.#options;
     const [{ connect }, { ListWatch }] = await Promise.all([
       import('../kubernetes/connection.ts'),
       import('../kubernetes/list-watch.ts'),
@@ -96,13 +112,23 @@ export class Pods {
     } catch (error) {
       this.#problem = (error as Error).message;
       observer.notConnected(this.#problem);
-      return;
+      return undefined;
     }
-    const selection = { fieldSelector: `spec.nodeName=${settings.nodeName ?? host.name}` };
-    const keep = { labels: settings.podLabels, annotations: settings.podAnnotations };
-    const follower = new TableFollower(this.table, keep);
-    this.#listWatch = new ListWatch(this.#api, '/api/v1/pods', selection, follower, this.#options);
-    await this.#listWatch.run(this.#stop.signal);
+    const follower = new TableFollower(this.table, this.#keep, this.#synced.resolve);
+    this.#listWatch = new ListWatch(this.#api, '/api/v1/pods', this.#selection, follower, this.#options);
+    this.#following = this.#listWatch.run(this.#stop.signal);
+    return this.#api;
+  }
+
+  get #selection(): { readonly fieldSelector?: string } {
+    const { settings, host, everywhere } = this.#options;
+    return everywhere ? {} : { fieldSelector: `spec.nodeName=${settings.nodeName ?? host.name}` };
+  }
+
+  get #keep(): KeptMetadata {
+    const { settings, everywhere } = this.#options;
+    const labels = settings.podLabels.union(new Set(everywhere?.labels));
+    return { labels, annotations: settings.podAnnotations };
   }
 }
 
@@ -110,11 +136,13 @@ export class Pods {
 class TableFollower implements Follower<unknown> {
   readonly #table: PodTable;
   readonly #keep: KeptMetadata;
+  readonly #onSynced: () => void;
   #listed = new Set<string>();
 
-  constructor(table: PodTable, keep: KeptMetadata) {
+  constructor(table: PodTable, keep: KeptMetadata, onSynced: () => void) {
     this.#table = table;
     this.#keep = keep;
+    this.#onSynced = onSynced;
   }
 
   began(): void {
@@ -131,6 +159,7 @@ class TableFollower implements Follower<unknown> {
   synced(): void {
     this.#table.retain(this.#listed);
     this.#listed = new Set();
+    this.#onSynced();
   }
 
   added(object: unknown): void {

@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict';
+import { describe, it, type TestContext } from 'node:test';
+import { decodeProgress } from '../src/cluster-watch/backlog.ts';
+import { annotationOf } from '../src/kubernetes/lease-record.ts';
+import { AgentProcess } from './agent-process.ts';
+import { ApiDouble } from './kubernetes/api-double.ts';
+
+const LEASE = '/apis/coordination.k8s.io/v1/namespaces/oom-witness/leases/oom-witness-watch';
+const AGENT = { 'app.kubernetes.io/name': 'oom-witness', 'app.kubernetes.io/component': 'agent' };
+
+/** As the API has it: whole seconds. */
+function time(ms: number): string {
+  return new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
+}
+
+interface Ended {
+  readonly name: string;
+  readonly node?: string;
+  readonly at?: number;
+  readonly reason?: string;
+}
+
+class Cluster {
+  readonly api: ApiDouble;
+  readonly #t: TestContext;
+
+  private constructor(t: TestContext, api: ApiDouble) {
+    this.#t = t;
+    this.api = api;
+  }
+
+  static async start(t: TestContext): Promise<Cluster> {
+    return new Cluster(t, await ApiDouble.start(t));
+  }
+
+  /** A pod whose only container has ended. */
+  ended({ name, node = 'node-7', at = Date.now(), reason = 'OOMKilled' }: Ended): void {
+    const id = `containerd://${Buffer.from(name).toString('hex').padEnd(64, '0')}`;
+    const terminated = { containerID: id, reason, exitCode: 137, finishedAt: time(at) };
+    this.api.put(`/api/v1/namespaces/web/pods/${name}`, {
+      metadata: { name, namespace: 'web', uid: `uid-of-${name}` },
+      spec: { nodeName: node, containers: [{ name: 'shop', resources: { limits: { memory: '64Mi' } } }] },
+      status: {
+        containerStatuses: [{ name: 'shop', containerID: id, restartCount: 0, state: { terminated } }],
+      },
+    });
+  }
+
+  /** A pod of the DaemonSet. */
+  agentOn(node: string): void {
+    this.api.put(`/api/v1/namespaces/oom-witness/pods/agent-${node}`, {
+      metadata: { name: `agent-${node}`, namespace: 'oom-witness', uid: `agent-${node}`, labels: AGENT },
+      spec: { nodeName: node, containers: [{ name: 'oom-witness' }] },
+      status: { conditions: [{ type: 'Ready', status: 'True' }] },
+    });
+  }
+
+  /** Resolves when the lease says that so many are delivered. */
+  noted(count: number): Promise<void> {
+    return new Promise((resolve) => {
+      const stop = this.api.store.listen(() => look());
+      const look = () => {
+        const note = annotationOf(this.api.object(LEASE), 'oom-witness.io/delivered') ?? '';
+        if ((decodeProgress(note)?.done.size ?? 0) < count) return;
+        stop();
+        resolve();
+      };
+      look();
+    });
+  }
+
+  replica(): AgentProcess {
+    const args = ['watch', '--kubeconfig', this.api.kubeconfig(), '--kubernetes-events', 'off'];
+    return AgentProcess.launch(this.#t, { args });
+  }
+
+  /** That holds the lease. */
+  async leader(): Promise<AgentProcess> {
+    const replica = this.replica();
+    await replica.until(() => said(replica, 'the lease is held: delivering'), 'holding the lease');
+    return replica;
+  }
+
+  /** That waits for the lease and knows the pods. */
+  async waiting(): Promise<AgentProcess> {
+    const replica = this.replica();
+    await replica.until(
+      () => said(replica, 'the lease is held by another: waiting') && said(replica, 'listed'),
+      'waiting',
+    );
+    return replica;
+  }
+}
+
+function said(replica: AgentProcess, message: string): boolean {
+  return replica.log.some(({ msg }) => msg === message);
+}
+
+function told(...replicas: readonly AgentProcess[]): (string | undefined)[] {
+  return replicas.flatMap(({ incidents }) => incidents.map(({ k8s }) => k8s?.pod?.name)).sort();
+}
+
+describe('oom-witness watch', () => {
+  it('tells what the status of a pod says, and that nobody saw it', async (t) => {
+    const cluster = await Cluster.start(t);
+    const replica = await cluster.leader();
+    cluster.ended({ name: 'shop-1' });
+    await replica.until(() => replica.incidents.length > 0, 'telling it');
+    const [incident] = replica.incidents;
+    assert.equal(incident?.kind, 'oom_kill');
+    assert.deepEqual(incident?.witness, ['kubernetes']);
+    assert.equal(incident?.host.name, 'node-7');
+    assert.deepEqual(incident?.k8s?.limits, { memory: '64Mi' });
+    assert.equal(incident?.statements?.[0]?.says, 'OOMKilled, exit code 137');
+    assert.match(incident?.unknown?.process ?? '', /names no process/);
+  });
+
+  it('leaves old ends, other ends, and nodes with an agent of their own', async (t) => {
+    const cluster = await Cluster.start(t);
+    cluster.agentOn('node-8');
+    cluster.ended({ name: 'old', at: Date.now() - 60_000 });
+    const replica = await cluster.leader();
+    cluster.ended({ name: 'seen-by-the-agent', node: 'node-8' });
+    cluster.ended({ name: 'no-oom', reason: 'Error' });
+    cluster.ended({ name: 'shop-1' });
+    await replica.until(() => replica.incidents.length > 0, 'telling one');
+    assert.deepEqual(told(replica), ['shop-1']);
+  });
+
+  it('one of two delivers; the other goes on where it stops, nothing lost and nothing twice', async (t) => {
+    const cluster = await Cluster.start(t);
+    const first = await cluster.leader();
+    const second = await cluster.waiting();
+    for (const name of ['a', 'b', 'c']) cluster.ended({ name });
+    await first.until(() => first.incidents.length === 3, 'telling all');
+    assert.equal(await first.terminate(), 0);
+    cluster.ended({ name: 'd' });
+    await second.until(() => second.incidents.length > 0, 'taking over');
+    assert.deepEqual(told(first, second), ['a', 'b', 'c', 'd']);
+  });
+
+  it('after a kill -9 too: what happened while nobody delivered is told by the next', async (t) => {
+    const cluster = await Cluster.start(t);
+    const first = await cluster.leader();
+    const second = await cluster.waiting();
+    cluster.ended({ name: 'a' });
+    await first.until(() => first.incidents.length === 1, 'telling it');
+    await cluster.noted(1);
+    await first.kill9();
+    cluster.ended({ name: 'b' });
+    await second.until(() => second.incidents.length > 0, 'taking over');
+    assert.deepEqual(told(second), ['b']);
+  });
+
+  it('without a cluster it says what is missing and ends', async (t) => {
+    const replica = AgentProcess.launch(t, { args: ['watch'] });
+    assert.equal(await replica.exited(), 1);
+    assert.match(JSON.stringify(replica.log), /--kubeconfig/);
+  });
+});
