@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { clockTime, duration, ordinal, printable, shown, size } from './format.ts';
 import type { CaptureSource, Incident, Victim } from './incident.ts';
 import { messageOf } from './message.ts';
@@ -18,9 +17,6 @@ export interface Page {
   readonly isFirst: boolean;
   readonly hasMore: boolean;
 }
-
-/** For the Content-Security-Policy: the page's style, and no other, is allowed. */
-export const PAGE_STYLE_HASH = `sha256-${createHash('sha256').update(PAGE_STYLE).digest('base64')}`;
 
 const COMMAND_ON_CARD = 240;
 const COMMAND_IN_DETAILS = 8192;

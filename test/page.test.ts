@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { PAGE_STYLE_HASH, type Page, renderPage } from '../src/page.ts';
+import { type Page, renderPage } from '../src/page.ts';
 import { Html, html } from '../src/server/html.ts';
+import { PAGE_STYLE_HASH } from '../src/server/page-style.ts';
 import {
   childKill,
   containerKill,

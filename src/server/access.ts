@@ -1,5 +1,5 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
+import { crypto } from '../net/lazy-builtins.ts';
 
 /** Who may read what. */
 
@@ -53,10 +53,10 @@ export class AccessToken {
   }
 
   #equals(candidate: string): boolean {
-    return timingSafeEqual(digest(candidate), this.#digest);
+    return crypto().timingSafeEqual(digest(candidate), this.#digest);
   }
 }
 
 function digest(text: string): Buffer {
-  return createHash('sha256').update(text).digest();
+  return crypto().createHash('sha256').update(text).digest();
 }

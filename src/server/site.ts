@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Incident } from '../incident.ts';
-import { PAGE_STYLE_HASH, renderPage } from '../page.ts';
+import { renderPage } from '../page.ts';
 import type { Recurrence } from '../sink.ts';
 import { AccessToken, isLoopback, isOwnHost } from './access.ts';
+import { PAGE_STYLE_HASH } from './page-style.ts';
 import type { AgentStatus } from './status.ts';
 
 /** The store's face towards readers. */
