@@ -8,7 +8,7 @@ import type { Incident } from '../src/incident.ts';
 
 const ROOT = path.join(import.meta.dirname, '..');
 
-export const NODE_FLAGS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1'];
+export const NODE_FLAGS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1', '--expose-gc'];
 
 export interface Told {
   readonly incident: Incident;
@@ -47,7 +47,10 @@ export class BenchAgent {
       ...['--stdout', stdout, '--state-dir', folder, '--listen', 'off', ...args],
     ];
     const spawned = process.hrtime.bigint();
-    const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, argv, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, MALLOC_ARENA_MAX: '1' },
+    });
     const agent = new BenchAgent(child, folder);
     createInterface({ input: child.stdout }).on('line', (line) => {
       agent.told.push({ at: process.hrtime.bigint(), incident: JSON.parse(line) });

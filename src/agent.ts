@@ -10,6 +10,7 @@ import type { Incident } from './incident.ts';
 import { Families } from './metrics/families.ts';
 import { protectSelf } from './self-protection.ts';
 import type { AgentStatus, PartStatus } from './server.ts';
+import { SpareMemory } from './spare-memory.ts';
 import { type Bookmark, type Position, StateLockedError, type Store } from './store.ts';
 import { Surroundings } from './surroundings.ts';
 import { OomRestarts } from './watch/oom-restarts.ts';
@@ -52,6 +53,7 @@ class Agent {
   readonly #restarts: OomRestarts;
   #families: Families | undefined;
   readonly #finished = Promise.withResolvers<number>();
+  readonly #spareMemory = new SpareMemory();
   #capture: Capture | undefined;
   #status: CaptureStatus | undefined;
   #failure: string | undefined;
@@ -120,6 +122,7 @@ class Agent {
     await this.#surroundings.start();
     await this.#downstream.listen(() => this.#parts(), this.#families);
     await this.#families.listen(this.#config.replaced, this.#events);
+    this.#spareMemory.afterStart();
     const { signal } = this.#io;
     const asked = () => this.#finished.resolve(0);
     if (signal.aborted) asked();
@@ -172,6 +175,7 @@ class Agent {
         return;
       case 'witnessed': {
         this.#commit(message.incidents, this.#at(message.place));
+        this.#spareMemory.afterKill();
         if (message.missed > 0) this.#events.missed(message.missed);
         return;
       }
@@ -299,6 +303,7 @@ class Agent {
     if (code === 0)
       this.#events.leaving(readerGone ? `nobody reads stdout any more: ${reason.message}` : reason);
     clearTimeout(this.#restart);
+    this.#spareMemory.stop();
     const stopped = new AbortController();
     await Promise.race([
       this.#capture?.stop(),

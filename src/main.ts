@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --disable-warning=ExperimentalWarning --disable-warning=DEP0005 --max-semi-space-size=1
+#!/usr/bin/env -S MALLOC_ARENA_MAX=1 node --disable-warning=ExperimentalWarning --disable-warning=DEP0005 --max-semi-space-size=1 --expose-gc
 /** The program: the only file that touches `process`. */
 import { inspect } from 'node:util';
 import packageJson from '../package.json' with { type: 'json' };

@@ -7,7 +7,13 @@ import type { AgentRun, Line } from './evidence.ts';
 
 const PATIENCE_MS = 60_000;
 const MAIN = '/lab/dist/src/main.js';
-const COMMAND = ['node', '--disable-warning=ExperimentalWarning', '--max-semi-space-size=1', MAIN];
+const COMMAND = [
+  'node',
+  '--disable-warning=ExperimentalWarning',
+  '--max-semi-space-size=1',
+  '--expose-gc',
+  MAIN,
+];
 
 export class GuestAgent {
   readonly toldPids = new Set<number>();

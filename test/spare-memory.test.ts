@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import path from 'node:path';
+import { test } from 'node:test';
+
+const MODULE = path.join(import.meta.dirname, '..', 'src', 'spare-memory.ts');
+
+/** Runs it in a process of its own: memory of a process that runs tests is anybody's. */
+function measured(flags: readonly string[], code: string): { before: number; after: number } {
+  const program = `
+    import { readFileSync } from 'node:fs';
+    import { collectGarbage, trimArenas } from ${JSON.stringify(MODULE)};
+    const anonymous = () => Number(/^Anonymous: +(\\d+)/m.exec(readFileSync('/proc/self/smaps_rollup', 'utf8'))[1]);
+    ${code}
+    console.log(JSON.stringify({ before, after: anonymous() }));`;
+  const argv = ['--disable-warning=ExperimentalWarning', ...flags, '--input-type=module', '--eval', program];
+  return JSON.parse(execFileSync(process.execPath, argv, { encoding: 'utf8' }));
+}
+
+const GARBAGE = `
+  let kept = Array.from({ length: 200_000 }, (_, index) => ({ index }));
+  kept = undefined;
+  const before = anonymous();
+  collectGarbage();`;
+
+test('what was garbage goes back to the system', () => {
+  const { before, after } = measured(['--expose-gc'], GARBAGE);
+  assert.ok(after < before - 4_000, `${before} kB before, ${after} kB after`);
+});
+
+test('without --expose-gc nothing happens', () => {
+  const { before, after } = measured([], GARBAGE);
+  assert.ok(after > before - 4_000, `${before} kB before, ${after} kB after`);
+});
+
+test('what was freed in between goes back, too', {
+  skip: process.getBuiltinModule('node:ffi') === undefined && 'no node:ffi',
+}, () => {
+  // One block in ten stays, so that none of the others is at the end of the heap.
+  const { before, after } = measured(
+    ['--expose-gc'],
+    `const ffi = process.getBuiltinModule('node:ffi');
+       const { functions } = ffi.dlopen('libc.so.6', {
+         malloc: { arguments: ['u64'], return: 'pointer' },
+         free: { arguments: ['pointer'], return: 'void' },
+         memset: { arguments: ['pointer', 'i32', 'u64'], return: 'pointer' },
+       });
+       const blocks = Array.from({ length: 1_000 }, () => functions.malloc(20_000n));
+       for (const block of blocks) functions.memset(block, 1, 20_000n);
+       blocks.forEach((block, index) => index % 10 === 0 || functions.free(block));
+       const before = anonymous();
+       trimArenas();`,
+  );
+  assert.ok(after < before - 8_000, `${before} kB before, ${after} kB after`);
+});
