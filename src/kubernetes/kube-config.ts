@@ -17,6 +17,7 @@ export interface Surroundings {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** In front of `/var/run/secrets/kubernetes.io/serviceaccount`. */
   readonly root?: string;
+  readonly pluginTimeoutMs?: number;
 }
 
 const SERVICE_ACCOUNT_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token';
@@ -45,7 +46,10 @@ interface Loaded {
 type Load = () => Promise<Loaded>;
 
 /** In order: the option, `KUBECONFIG`, the pod's service account, and what kubectl uses without being told. */
-async function loader(kubeconfig: string | undefined, { env, root = '' }: Surroundings): Promise<Load> {
+async function loader(
+  kubeconfig: string | undefined,
+  { env, root = '', pluginTimeoutMs = PLUGIN_TIMEOUT_MS }: Surroundings,
+): Promise<Load> {
   const { KubeConfig } = await import('@kubernetes/client-node/dist/config.js');
   const named = kubeconfig ? [kubeconfig] : (env.KUBECONFIG?.split(path.delimiter).filter(Boolean) ?? []);
   const inCluster = env.KUBERNETES_SERVICE_HOST !== undefined && existsSync(root + SERVICE_ACCOUNT_TOKEN);
@@ -62,7 +66,7 @@ async function loader(kubeconfig: string | undefined, { env, root = '' }: Surrou
   return async () => {
     const config = new KubeConfig();
     config.loadFromString(await readKubeConfigs(files));
-    limitPlugins(config);
+    limitPlugins(config, pluginTimeoutMs);
     const cluster = config.getCurrentCluster();
     const proxy = cluster?.proxyUrl;
     if (cluster !== null) Object.assign(cluster, { proxyUrl: undefined });
@@ -71,17 +75,25 @@ async function loader(kubeconfig: string | undefined, { env, root = '' }: Surrou
 }
 
 /** client-node lets a plugin run for ever, and wait for somebody to type something. */
-function limitPlugins(config: KubeConfig): void {
+function limitPlugins(config: KubeConfig, timeoutMs: number): void {
   const { authenticators } = config as unknown as { authenticators: { execFn?: typeof spawn }[] };
   const plugins = authenticators.find((authenticator) => authenticator.execFn !== undefined);
   if (plugins === undefined) throw new Error('this @kubernetes/client-node has no plugins');
-  plugins.execFn = ((command: string, args: readonly string[], options: object) =>
-    process.getBuiltinModule('node:child_process').spawn(command, args ?? [], {
+  plugins.execFn = ((command: string, args: readonly string[] | undefined, options: object) => {
+    const { spawn } = process.getBuiltinModule('node:child_process');
+    // In a process group of its own: what it has started holds its output open.
+    const plugin = spawn(command, args ?? [], {
       ...options,
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: PLUGIN_TIMEOUT_MS,
-      killSignal: 'SIGKILL',
-    })) as typeof spawn;
+      detached: true,
+    });
+    const timer = setTimeout(() => {
+      plugin.emit('error', new Error(`the plugin ${command} does not end within ${timeoutMs / 1000} s`));
+      if (plugin.pid !== undefined) process.kill(-plugin.pid, 'SIGKILL');
+    }, timeoutMs);
+    plugin.on('close', () => clearTimeout(timer));
+    return plugin;
+  }) as typeof spawn;
 }
 
 function serverOf({ config, proxy }: Loaded): URL {
@@ -147,8 +159,10 @@ class KubeConfigCredentials implements Credentials {
       this.#given = accessOf(options, proxy);
       return this.#given;
     } catch (error) {
+      // client-node keeps the answer of a plugin also where it cannot read it.
+      this.#loaded = undefined;
       const reason: OwnReason = 'Credentials';
-      throw new ApiError({ status: 0, reason, message: `--kubeconfig: ${reasonOf(error)}` }, error);
+      throw new ApiError({ status: 0, reason, message: `--kubeconfig: ${whyOf(error)}` }, error);
     }
   }
 }
@@ -166,4 +180,11 @@ function accessOf(options: RequestOptions, proxy: string | undefined): Access {
     },
     ...(auth ? { auth } : {}),
   };
+}
+
+/** client-node throws what a plugin says on stderr, which may be nothing. */
+function whyOf(error: unknown): string {
+  return error instanceof Error && error.message === ''
+    ? 'the plugin failed without a word'
+    : reasonOf(error);
 }
