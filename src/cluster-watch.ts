@@ -16,10 +16,13 @@ import { Downstream, type ProgramIo } from './downstream.ts';
 import { Owners } from './enrich/owners.ts';
 import { printable } from './format.ts';
 import type { Incident, IncidentHost } from './incident.ts';
+import { ContainerTable } from './inventory/container-table.ts';
 import type { KubernetesApi } from './kubernetes/api.ts';
 import { LeaseElection } from './kubernetes/lease.ts';
 import type { KnownPod, KnownPodContainer, Termination } from './kubernetes/pod.ts';
+import { Families } from './metrics/families.ts';
 import type { AgentStatus } from './server.ts';
+import { OomRestarts } from './watch/oom-restarts.ts';
 import { Pods } from './watch/pods.ts';
 
 const LEASE = 'oom-witness-watch';
@@ -49,20 +52,21 @@ export async function runClusterWatch(config: Config, io: ProgramIo): Promise<nu
  * lease of what is delivered, are what the next holder goes on with. Nodes with an agent of their own are left to it.
  */
 class ClusterWatch {
+  readonly #config: Config;
   readonly #io: ProgramIo;
-  readonly #namespace: string;
   readonly #startedAt = Date.now();
   readonly #downstream: Downstream;
   readonly #pods: Pods;
   readonly #owners: Owners;
   readonly #backlog = new Backlog<Told>(Date.now);
+  readonly #restarts: OomRestarts;
   #election: LeaseElection | undefined;
   /** What the last holder has delivered; undefined: this replica has never led. */
   #before: Progress | undefined;
   #delivers = false;
 
   constructor(config: Config, io: ProgramIo) {
-    this.#namespace = config.leaseNamespace;
+    this.#config = config;
     this.#io = io;
     const host: IncidentHost = { name: config.hostName ?? hostname() };
     this.#downstream = new Downstream(config, io, { host, witness: 'cluster' });
@@ -77,6 +81,13 @@ class ClusterWatch {
       random: Math.random,
     });
     this.#owners = new Owners(() => this.#pods.api, Date.now);
+    this.#restarts = new OomRestarts({
+      host,
+      startedAt: this.#startedAt,
+      now: Date.now,
+      commit: (restart) => this.#restarted(restart),
+    });
+    this.#pods.table.listen(this.#restarts);
     this.#pods.table.listen({
       terminated: (pod, container, termination) => this.#ended(pod, container, termination),
       forgotten: (pod) => metrics.kills.leave(pod.namespace, pod.name),
@@ -90,13 +101,16 @@ class ClusterWatch {
 
   async run(): Promise<number> {
     const { signal } = this.#io;
-    const { events, metrics } = this.#downstream;
-    await this.#downstream.listen(() => this.#status(), metrics);
+    const { events } = this.#downstream;
+    const families = await this.#openFamilies();
+    await this.#downstream.listen(() => this.#status(), families);
+    await families.listen(this.#config.replaced, events);
     const api = await this.#pods.start();
     if (api !== undefined) await this.#elect(api, signal);
     const code = signal.aborted ? 0 : FAILED;
     if (code === 0) events.leaving(signal.reason instanceof Error ? signal.reason.message : signal.reason);
     await this.#pods.stop();
+    await families.close();
     await this.#downstream.end();
     return code;
   }
@@ -108,7 +122,7 @@ class ClusterWatch {
     const note = { annotation: PROGRESS, text: () => encodeProgress(this.#progress()) };
     this.#election = new LeaseElection(
       api,
-      { namespace: this.#namespace, name: LEASE, identity, note },
+      { namespace: this.#config.leaseNamespace, name: LEASE, identity, note },
       {
         observer: this.#downstream.events,
         now: Date.now,
@@ -153,11 +167,18 @@ class ClusterWatch {
     });
   }
 
-  #tell(told: Told): void {
+  #restarted(restart: Incident): boolean {
+    const node = restart.k8s?.node?.name;
+    return this.#tell({ id: restart.id, at: Date.parse(restart.time), node, incident: async () => restart });
+  }
+
+  /** @returns false where it was told before */
+  #tell(told: Told): boolean {
     const before = this.#before;
     const isNew = this.#backlog.add(told);
     if (isNew && before !== undefined && told.at >= before.since && !isDone(before, told.id))
       void this.#deliver(told);
+    return isNew;
   }
 
   async #deliver(told: Told): Promise<void> {
@@ -166,7 +187,8 @@ class ClusterWatch {
     const incident = await told.incident();
     if (!this.#delivers || !this.#election?.holds) return;
     const { events } = this.#downstream;
-    for (const fresh of this.#downstream.commit([incident])) events.enriched(fresh);
+    if (incident.kind === 'oom_restart') this.#downstream.tellRestart(incident);
+    else for (const fresh of this.#downstream.commit([incident])) events.enriched(fresh);
   }
 
   /** What the next holder need not deliver. */
@@ -180,6 +202,20 @@ class ClusterWatch {
         store.isDelivered(id) ||
         (node !== undefined && watched.has(node)),
     );
+  }
+
+  /** Of this machine nothing is known, and nothing is asked. */
+  #openFamilies(): Promise<Families> {
+    const containers = new ContainerTable({ now: Date.now, kernelSees: () => false });
+    return Families.open({
+      own: this.#downstream.metrics,
+      shown: this.#config.metrics,
+      replaced: this.#config.replaced,
+      containers,
+      containerUpdates: this.#restarts.counts,
+      pods: this.#pods.table,
+      now: Date.now,
+    });
   }
 
   #status(): AgentStatus {

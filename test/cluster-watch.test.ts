@@ -4,6 +4,7 @@ import { decodeProgress } from '../src/cluster-watch/backlog.ts';
 import { annotationOf } from '../src/kubernetes/lease-record.ts';
 import { AgentProcess } from './agent-process.ts';
 import { ApiDouble } from './kubernetes/api-double.ts';
+import type { ApiObject } from './kubernetes/object-store.ts';
 
 const LEASE = '/apis/coordination.k8s.io/v1/namespaces/oom-witness/leases/oom-witness-watch';
 const AGENT = { 'app.kubernetes.io/name': 'oom-witness', 'app.kubernetes.io/component': 'agent' };
@@ -43,6 +44,32 @@ class Cluster {
       status: {
         containerStatuses: [{ name: 'shop', containerID: id, restartCount: 0, state: { terminated } }],
       },
+    });
+  }
+
+  /** A pod whose container has ended and runs again. */
+  restarted(name: string): void {
+    this.ended({ name });
+    const path = `/api/v1/namespaces/web/pods/${name}`;
+    const pod = structuredClone(this.api.object(path));
+    const [status] = pod?.status.containerStatuses ?? [];
+    Object.assign(status, {
+      containerID: `containerd://${'b'.repeat(64)}`,
+      restartCount: 1,
+      lastState: status.state,
+      state: { running: {} },
+    });
+    this.api.put(path, pod as ApiObject);
+  }
+
+  /** Resolves with the first Event of this reason. */
+  event(reason: string): Promise<ApiObject> {
+    return new Promise((resolve) => {
+      const stop = this.api.store.listen(({ after }) => {
+        if (after?.reason !== reason) return;
+        stop();
+        resolve(after);
+      });
     });
   }
 
@@ -150,6 +177,23 @@ describe('oom-witness watch', () => {
     cluster.ended({ name: 'b' });
     await second.until(() => second.incidents.length > 0, 'taking over');
     assert.deepEqual(told(second), ['b']);
+  });
+
+  it('tells a restart as kubernetes-oom-event-generator does, where that is asked for', async (t) => {
+    const cluster = await Cluster.start(t);
+    const replica = AgentProcess.launch(t, {
+      args: [
+        ...['watch', '--kubeconfig', cluster.api.kubeconfig(), '--replace', 'kubernetes-oom-event-generator'],
+        ...['--oom-event-generator-address', '127.0.0.1:0', '--kubernetes-events', 'on'],
+      ],
+    });
+    await replica.until(() => said(replica, 'the lease is held: delivering'), 'holding the lease');
+    const sent = cluster.event('PreviousContainerWasOOMKilled');
+    cluster.restarted('shop-1');
+    const event = await sent;
+    assert.match(String(event.message), /^The previous instance of the container 'shop' \(containerd:/);
+    await replica.until(() => replica.incidents.length > 0, 'telling the kill itself to other sinks');
+    assert.deepEqual(told(replica), ['shop-1']);
   });
 
   it('without a cluster it says what is missing and ends', async (t) => {
