@@ -1,5 +1,5 @@
 /**
- * `npm run bench [-- --only capture,footprint,exec,redact,store,log-tail,kafka,elasticsearch] [-- --peer-oom-notifier PATH]`
+ * `npm run bench [-- --only capture,footprint,exec,kubernetes,redact,store,log-tail,kafka,elasticsearch] [-- --peer-oom-notifier PATH]`
  * Everything is measured side by side in one run and printed as tables; nothing here passes or fails.
  */
 import { execFileSync } from 'node:child_process';
@@ -26,13 +26,17 @@ const benches: Record<string, () => Promise<void> | void> = {
     const { benchExecCost } = await import('./footprint.ts');
     await benchExecCost();
   },
+  kubernetes: async () => {
+    const { benchKubernetes } = await import('./kubernetes.ts');
+    await benchKubernetes();
+  },
   redact: () => script('redact.ts'),
   store: () => script('store.ts'),
   'log-tail': () => script('log-tail.ts'),
   kafka: () => script('kafka-delivery.ts'),
   elasticsearch: () => script('elasticsearch-delivery.ts'),
 };
-const NEED_KILLS = new Set(['capture', 'footprint', 'exec']);
+const NEED_KILLS = new Set(['capture', 'footprint', 'exec', 'kubernetes']);
 
 function script(name: string): void {
   execFileSync(
