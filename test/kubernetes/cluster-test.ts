@@ -18,7 +18,11 @@ export function withoutNodeB(cluster: Cluster): string | false {
 
 /** The fields of a Pod that tests look at. */
 export interface PodObject {
-  readonly metadata: { readonly name: string; readonly uid: string };
+  readonly metadata: {
+    readonly name: string;
+    readonly uid: string;
+    readonly annotations?: Readonly<Record<string, string>>;
+  };
   readonly spec: { readonly nodeName: string };
   readonly status: {
     readonly phase: string;

@@ -74,8 +74,8 @@ export function pod(name: string, spec: PodSpec, metadata: object = {}): object 
   return { apiVersion: 'v1', kind: 'Pod', metadata: { name, ...metadata }, spec };
 }
 
-export function hogPod(name: string, options: HogOptions = {}): object {
-  return pod(name, once([hog('hog', options)], { nodeName: options.node ?? NODE_A.name }));
+export function hogPod(name: string, options: HogOptions = {}, metadata: object = {}): object {
+  return pod(name, once([hog('hog', options)], { nodeName: options.node ?? NODE_A.name }), metadata);
 }
 
 export function deployment(

@@ -14,6 +14,10 @@ const STATE = '/var/lib/oom-witness';
 const INCIDENTS = `${STATE}/incidents.jsonl`;
 const LOOK_MS = { 'node-a': 60_000, 'node-b': 600_000 } as const;
 
+const TOKEN = crypto.randomUUID();
+/** The agent gives kubelet a minute. */
+const STATEMENT_MS = 90_000;
+
 export type NodeName = typeof NODE_A.name | typeof NODE_B.name;
 
 export class DeployedAgent {
@@ -46,7 +50,10 @@ export class DeployedAgent {
     const agent = new DeployedAgent(cluster, node);
     // One that another test has removed may still be going.
     await cluster.kubectl(['delete', 'namespace', AGENT_NAMESPACE, '--ignore-not-found', '--timeout=100s']);
-    agent.#writeKustomization({ FILE: INCIDENTS, ...options }, path.join(MANIFESTS, manifests));
+    agent.#writeKustomization(
+      { FILE: INCIDENTS, API_TOKEN_FILE: '/etc/oom-witness/secrets/api-token', ...options },
+      path.join(MANIFESTS, manifests),
+    );
     await cluster.kubectl(['apply', '-k', agent.#folder]);
     await agent.#untilReady();
     return agent;
@@ -86,7 +93,7 @@ export class DeployedAgent {
     );
   }
 
-  /** Waits for the first one. */
+  /** Waits for it. */
   async told(word: string): Promise<Incident> {
     let found: readonly Incident[] = [];
     await until(
@@ -98,6 +105,37 @@ export class DeployedAgent {
       LOOK_MS[this.node],
     );
     return found[0] as Incident;
+  }
+
+  /**
+   * Waits for what comes after the sinks have got it and is added to what is stored: the cluster's own word on the kill.
+   * kubelet tells an end within seconds; that nothing was said is known after a minute.
+   */
+  async stored(id: string, isComplete: (incident: Incident) => boolean): Promise<Incident> {
+    let stored: Incident | undefined;
+    await until(
+      async () => {
+        stored = await this.#api(id);
+        return isComplete(stored);
+      },
+      () => `what is said of ${id}: ${JSON.stringify(stored?.statements)}`,
+      Math.max(LOOK_MS[this.node], STATEMENT_MS),
+    );
+    return stored as Incident;
+  }
+
+  /** From inside the pod: there is no way to a pod of node-b. */
+  async #api(id: string): Promise<Incident> {
+    const url = `http://127.0.0.1:9110/api/incidents/${encodeURIComponent(id)}`;
+    const headers = { authorization: `Bearer ${TOKEN}` };
+    const client = `fetch('${url}', ${JSON.stringify({ headers })}).then(async (answer) => {
+      console.log(await answer.text());
+      process.exitCode = answer.ok ? 0 : 1;
+    })`;
+    const exec = ['exec', DAEMON_SET, `--namespace=${AGENT_NAMESPACE}`, '--', '/usr/bin/node', '-e', client];
+    const incident: unknown = JSON.parse(await this.#cluster.kubectl(exec));
+    assertValidIncident(incident);
+    return incident;
   }
 
   /** What docs/kubernetes.md tells users to write for options of their own. */
@@ -117,6 +155,14 @@ export class DeployedAgent {
           namespace: AGENT_NAMESPACE,
           behavior: 'merge',
           literals: Object.entries(options).map(([name, value]) => `OOM_WITNESS_${name}=${value}`),
+        },
+      ],
+      secretGenerator: [
+        {
+          name: 'oom-witness',
+          namespace: AGENT_NAMESPACE,
+          literals: [`api-token=${TOKEN}`],
+          options: { disableNameSuffixHash: true },
         },
       ],
       patches: [{ target: { kind: 'DaemonSet' }, patch: JSON.stringify([nodeSelector]) }],

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import type { Incident } from '../../../src/incident.ts';
+import { until } from '../../sinks/contract.ts';
+import type { EventObject, TestNamespace } from '../cluster-test.ts';
+
+const PATIENCE_MS = 60_000;
+
+/** The Events of the agent on this pod, as soon as there is one. */
+export async function untilShown(namespace: TestNamespace, pod: string): Promise<readonly EventObject[]> {
+  let events: readonly EventObject[] = [];
+  await until(
+    async () => {
+      events = (await namespace.events('Pod', pod)).filter(({ reason }) => reason === 'OOMKilled');
+      return events.length > 0;
+    },
+    `an Event on ${pod}`,
+    PATIENCE_MS,
+  );
+  return events;
+}
+
+/**
+ * What kubectl prints of a kill: one Warning on the pod, with the victim's command line.
+ *
+ * @param uid by which `kubectl describe` finds a pod's Events
+ */
+export async function assertShown(
+  namespace: TestNamespace,
+  pod: string,
+  incident: Incident,
+  uid = incident.k8s?.pod?.uid,
+): Promise<void> {
+  const [event, ...more] = await untilShown(namespace, pod);
+  assert.deepEqual(more, []);
+  assert.equal(event?.type, 'Warning');
+  assert.equal(event.involvedObject.uid, uid);
+  const { name, pid, command_line = '' } = incident.process;
+  const start = `${name} (pid ${pid}) in container ${incident.k8s?.container?.name} was killed: `;
+  assert.equal(event.message.slice(0, start.length), start);
+  assert.ok(event.message.includes(command_line), event.message);
+
+  const described = await namespace.kubectl('describe', 'pod', pod);
+  assert.match(described, /^ +Warning +OOMKilled +\S+( \([^)]*\))? +oom-witness +/m);
+  assert.ok(described.includes(event.message));
+  assert.match(await namespace.kubectl('get', 'events'), new RegExp(`Warning +OOMKilled +pod/${pod} `));
+}
+
+/** Why a name is not there; nothing, when all are. */
+export function namesMissing({ unknown = {} }: Incident): readonly string[] {
+  return Object.entries(unknown)
+    .filter(([field]) => /^(k8s|container)\b/.test(field))
+    .map(([field, reason]) => `${field}: ${reason}`);
+}
