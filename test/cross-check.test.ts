@@ -169,8 +169,10 @@ describe('a status that no kernel record explains', () => {
 
   it('becomes an incident whose id is the same whoever reads it', () => {
     const container = podContainer({ id: ID, limits: { memory: '64Mi' }, restartCount: 2 });
+    // The agent knows more of its host than an incident has.
+    const host = { ...HOST, version_line: 'Linux version 6.12.9' };
     const make = () =>
-      valid(incidentFromStatus(pod(), container, oomKilled(ID), { deployment: { name: 'shop' } }, HOST, 0));
+      valid(incidentFromStatus(pod(), container, oomKilled(ID), { deployment: { name: 'shop' } }, host, 0));
     const incident = make();
     assert.equal(incident.id, `kubernetes:${pod().uid}:shop:${ID}`);
     assert.deepEqual(make(), incident);

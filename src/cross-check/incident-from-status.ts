@@ -26,13 +26,14 @@ export function incidentFromStatus(
   const limit = container.limits?.memory;
   const limitUnknown = `Kubernetes does not tell${limit === undefined ? '' : `; the container's own is ${limit}`}`;
   const process = { pid: 0, name: '' };
+  const { name, boot_id, kernel, arch } = host;
   return {
     schema: INCIDENT_SCHEMA,
     id: statusId(pod, container, termination),
     kind: 'oom_kill',
     time,
     witness: ['kubernetes'],
-    host,
+    host: { name, boot_id, kernel, arch },
     oom: { scope: 'unknown', group_kill: false, header_seen: false },
     process,
     victims: [{ process, capture: { source: 'none', truncated: false, redacted: 0 } }],

@@ -124,7 +124,8 @@ export class EventRecorder {
   }
 
   #eventOf(happenings: readonly Happening[], likeness: string | undefined): EventWrite {
-    const occurrences = happenings.toSorted((a, b) => a.time - b.time);
+    const once = new Map(happenings.map((happening) => [happening.id, happening]));
+    const occurrences = [...once.values()].sort((a, b) => a.time - b.time);
     const newest = occurrences.at(-1)!;
     const { involved, reason, component } = newest;
     const counts = likeness !== undefined;

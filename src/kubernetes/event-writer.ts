@@ -12,7 +12,7 @@ export interface Occurrence {
 /** An Event as it would be if it told of these occurrences alone. */
 export interface EventWrite {
   readonly event: ApiEvent;
-  /** Oldest first; at least one. */
+  /** Oldest first; at least one, and no id twice. */
   readonly occurrences: readonly Occurrence[];
   /** False: it tells of one occurrence, and another would have an Event of its own. */
   readonly counts: boolean;

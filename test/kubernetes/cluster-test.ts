@@ -50,6 +50,7 @@ export interface EventObject {
   readonly reason: string;
   readonly message: string;
   readonly count?: number;
+  readonly firstTimestamp?: string;
   readonly involvedObject: { readonly kind: string; readonly name: string; readonly uid: string };
 }
 

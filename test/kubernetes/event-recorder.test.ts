@@ -142,6 +142,14 @@ test('others do not wait for a busy object longer than for one token of it', asy
   assert.equal(counted(events()), 27);
 });
 
+test('the same one twice in a batch counts once', async (t) => {
+  const { record, events } = await setUp(t);
+  const twice = kill();
+  await record([twice, kill(), { ...twice }]);
+  await record([{ ...twice }, kill(), { ...twice }]);
+  assert.equal(counted(events()), 3);
+});
+
 test('many objects at once: a rate for all together', async (t) => {
   const { record, waits, events } = await setUp(t);
   await record(

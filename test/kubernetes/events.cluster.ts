@@ -20,7 +20,7 @@ describe('Events, as kubectl shows them', () => {
   it('on the pod: kubectl describe, kubectl get events, and counted when it happens again', async (t) => {
     const { namespace, uid } = await podIn(t);
     const sink = await opened(t);
-    const at = Date.now() - 20_000;
+    const at = recently();
     const kills = [0, 1, 2].map((number) =>
       killIn(namespace, uid, `describe:${at}:${number}`, at + number * 5000),
     );
@@ -141,17 +141,20 @@ describe('Events, as the API server takes them', () => {
   it('every hostile incident, and a message of 1024 bytes', async (t) => {
     const { namespace, uid } = await podIn(t);
     const at = Date.now();
-    const kills = hostileKills().map(({ incident }, index): Incident => {
-      const { namespace: _, pod: __, ...rest } = killIn(namespace, uid, `hostile:${at}:${index}`).k8s!;
-      return {
+    const kills = hostileKills().map(
+      ({ incident }, index): Incident => ({
         ...incident,
         id: `hostile:${at}:${index}`,
-        k8s: { ...rest, ...killIn(namespace, uid, '').k8s },
-      };
-    });
+        k8s: {
+          ...incident.k8s,
+          namespace: { name: namespace.name },
+          pod: { ...incident.k8s?.pod, name: 'shop', uid },
+        },
+      }),
+    );
     assert.deepEqual(new Set(await deliver(await opened(t), kills)), new Set(['delivered']));
 
-    const whole = killIn(namespace, uid, `long:${at}`);
+    const whole = killIn(namespace, uid, `long:${at}`, recently());
     const process = { ...whole.process, name: 'long', command_line: '漢'.repeat(1000) };
     const long = { ...whole, process, victims: [{ ...whole.victims[0]!, process }] };
     assert.ok(Buffer.byteLength(eventMessage(long, FIRST, 'Pod')) > 1015);
@@ -165,7 +168,7 @@ describe('Events, as the API server takes them', () => {
 
   it('two who write the same Event at the same time count everything once', async (t) => {
     const { namespace, uid } = await podIn(t);
-    const at = Date.now() - 1000;
+    const at = recently();
     const kills = Array.from({ length: 12 }, (_, number) =>
       killIn(namespace, uid, `both:${at}:${number}`, at + number),
     );
@@ -186,7 +189,8 @@ describe('Events, as the API server takes them', () => {
 
   it('with the rights of the manifests, and not without them; a rule that comes later is enough', async (t) => {
     const { namespace, uid } = await podIn(t);
-    const kill = killIn(namespace, uid, `rights:${Date.now()}`);
+    const at = recently();
+    const kill = killIn(namespace, uid, `rights:${at}`, at);
     await namespace.kubectl('create', 'serviceaccount', 'agent');
     const token = (await namespace.kubectl('create', 'token', 'agent')).trim();
     const sink = await opened(t, kubeconfigWith(token));
@@ -213,7 +217,7 @@ describe('Events, as the API server takes them', () => {
     for (const attempt of [0, 1]) {
       const other = await opened(t, kubeconfigWith(token));
       assert.deepEqual(
-        await deliver(other, [kill, killIn(namespace, uid, `${kill.id}:2`)]),
+        await deliver(other, [kill, killIn(namespace, uid, `${kill.id}:2`, at)]),
         ['delivered', 'delivered'],
         `${attempt}`,
       );
@@ -265,6 +269,13 @@ describe('Events, as the API server takes them', () => {
     assert.equal((await namespace.events('Pod', 'shop')).length, 1);
   });
 });
+
+/** A time from which on half a minute is in one window of the recorder: kills in it share an Event. */
+function recently(): number {
+  const at = Date.now() - 31_000;
+  const windowMs = 10 * 60_000;
+  return windowMs - (at % windowMs) < 30_000 ? at - 30_000 : at;
+}
 
 async function podIn(t: TestContext): Promise<{ namespace: TestNamespace; uid: string }> {
   const namespace = await TestNamespace.create(t, cluster);

@@ -13,7 +13,7 @@ const STARTED_AT = Date.parse('2026-11-21T03:14:10.700Z');
 function watched(stored = new Map<string, Incident>(), startedAt = STARTED_AT) {
   const table = new PodTable(() => 0);
   const restarts = new OomRestarts({
-    host: HOST,
+    host: { ...HOST, version_line: 'Linux version 6.12.9' } as typeof HOST,
     startedAt,
     now: () => Date.parse('2026-11-21T03:14:17.042Z'),
     commit: (restart) => {
