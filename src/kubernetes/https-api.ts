@@ -76,9 +76,10 @@ export class HttpsApi implements KubernetesApi {
   /**
    * Two ways to list, because a server has two:
    *
-   * - with a field selector from its watch cache (`resourceVersion=0`), whole, for there it knows no pages. From etcd it would read
-   *   and decode every pod of the cluster to find those of one node, and do so for each of 5,000 agents that start together. The cache
-   *   may be some moments old; the watch that follows catches up.
+   * - with a field selector from its watch cache (`resourceVersion=0`), whole, for there it knows no pages. From etcd, where a consistent
+   *   list comes from before Kubernetes 1.31, it would read and decode every pod of the cluster to find those of one node, and do so
+   *   for each of 5,000 agents that start together. The cache may be some moments old, that of another server older than what was
+   *   seen before: the watch that follows tells again what is missing.
    * - without one in pages, consistent (no `resourceVersion`): these are the lists that do not fit into memory at once, and only
    *   one or two processes of a cluster ask for them.
    */

@@ -172,8 +172,9 @@ export class ListWatch<T> {
     const { observer, random } = this.#tools;
     this.#failures += 1;
     this.#problem = reasonOf(error);
-    const wishMs = error instanceof ApiError ? error.retryAfterMs : undefined;
-    const delayMs = backoffMs(this.#failures, random, wishMs);
+    const wishMs = (error instanceof ApiError && error.retryAfterMs) || 0;
+    // A server that is overrun tells everybody the same.
+    const delayMs = backoffMs(this.#failures, random, wishMs * (1 + random()));
     if (this.#version !== undefined && isOutdated(error)) {
       this.#version = undefined;
       observer.listWatchOutdated(this.#path, this.#problem);

@@ -190,6 +190,19 @@ describe('a connection', { timeout: 30_000 }, () => {
     assert.match((await errorOf(events)).message, /silent for 0\.1 s$/);
   });
 
+  it('is closed with an answer that nobody reads to its end', async (t) => {
+    const { double, api } = await setUp(t);
+    const selection = { resourceVersion: '1001', bookmarks: true } as const;
+    const opened = () => {
+      throw new Error('not wanted');
+    };
+    await assert.rejects(Array.fromAsync(api.watch(PODS, { ...selection, opened }, t.signal)), /not wanted/);
+    await double.closed();
+    double.fail(/pods/, { kind: 'raw', status: 500, body: 'x'.repeat(1 << 20) });
+    await errorOf(api.get(`${PODS}/a`));
+    await double.closed();
+  });
+
   it('that cannot be made is an error with the reason of the system', async (t) => {
     const { double, api } = await setUp(t);
     await double.down();
