@@ -221,6 +221,16 @@ describe('rights', () => {
     assert.ok(!JSON.stringify(roles).includes('secrets'));
   });
 
+  it('no generated name is one that a rule names: kustomize would put its hash there, too', () => {
+    const named = [...only('ClusterRole'), ...only('Role')].flatMap(({ rules }) =>
+      (rules as { resourceNames?: string[] }[]).flatMap(({ resourceNames = [] }) => resourceNames),
+    );
+    assert.ok(named.length > 0);
+    for (const { configMapGenerator = [], secretGenerator = [] } of kustomizations())
+      for (const { name } of [...configMapGenerator, ...secretGenerator])
+        assert.ok(!named.includes(name), name);
+  });
+
   it('are bound to the accounts of the same name', () => {
     for (const { metadata, roleRef, subjects } of [...only('ClusterRoleBinding'), ...only('RoleBinding')]) {
       assert.equal(roleRef.name, metadata.name);
