@@ -1,42 +1,28 @@
 /** A real Kubernetes on this machine: see README.md. */
-import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cgroupMounts, processesBelow, removeCgroup } from '../servers/cgroups.ts';
 import { API_URL, NODE_A, NODE_B } from './addresses.ts';
 import { CertificateAuthority } from './certificates.ts';
+import { type CommandOptions, run } from './command.ts';
 import * as controlPlane from './control-plane.ts';
 import { Daemons, kill } from './daemons.ts';
 import { Guest, guestCommand } from './guest.ts';
 import { Namespace } from './namespace.ts';
-import { makeCgroupRoot, nodeCommands, staticPodFolder } from './node-a.ts';
+import { makeCgroupRoot, nodeCommands, nodeEnvironment, staticPodFolder } from './node-a.ts';
+import { abandonedFolders, disown, ownFolder, partsOf } from './ownership.ts';
 import { type Parts, prepareParts, writeImages } from './parts.ts';
 
 /** In the order in which they are started. */
 const CONTROL_PLANE = ['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-scheduler'] as const;
 export type Component = (typeof CONTROL_PLANE)[number] | 'containerd' | 'kubelet';
 
-const PREFIX = 'oom-witness-kubernetes-';
-const OWNER = 'owner.json';
 const READY_MS = 120_000;
 /** 53 s on a quiet machine. */
 const GUEST_READY_MS = 600_000;
-const COMMAND_MS = 120_000;
 const GONE_MS = 20_000;
 const LOOK_EVERY_MS = 50;
-
-interface Owner {
-  readonly pid: number;
-  /** Of /proc/PID/stat, clock ticks after boot: a number is used again. */
-  readonly startTime: string;
-}
-
-export interface CommandOptions {
-  readonly input?: string;
-  readonly timeoutMs?: number;
-}
 
 export class Cluster {
   /** All that it keeps. */
@@ -74,9 +60,12 @@ export class Cluster {
     parts: 'all' | 'control-plane',
     say: (line: string) => void = () => {},
   ): Promise<Cluster> {
-    await removeAbandoned(say);
-    const cluster = new Cluster(mkdtempSync(path.join(tmpdir(), PREFIX)), await prepareParts(say));
-    writeFileSync(cluster.at(OWNER), JSON.stringify({ ...thisProcess(), parts: cluster.#parts }));
+    for (const folder of abandonedFolders()) {
+      say(`removing what an earlier run has left in ${folder}`);
+      await Cluster.attach(folder).stop();
+    }
+    const made = await prepareParts(say);
+    const cluster = new Cluster(ownFolder(made), made);
     try {
       await cluster.#start(parts);
       return cluster;
@@ -88,12 +77,12 @@ export class Cluster {
 
   /** One that another process has started, by its folder. */
   static attach(folder: string): Cluster {
-    return new Cluster(folder, JSON.parse(readFileSync(path.join(folder, OWNER), 'utf8')).parts);
+    return new Cluster(folder, partsOf(folder));
   }
 
   /** From now on it is nobody's: it runs until somebody stops it. */
   disown(): void {
-    writeFileSync(this.at(OWNER), JSON.stringify({ parts: this.#parts }));
+    disown(this.folder);
   }
 
   async #start(parts: 'all' | 'control-plane'): Promise<void> {
@@ -171,14 +160,16 @@ export class Cluster {
       'kube-apiserver': () => controlPlane.apiServer(this.authority, data),
       'kube-controller-manager': () => controlPlane.controllerManager(this.authority, kubeconfig, data),
       'kube-scheduler': () => controlPlane.scheduler(kubeconfig, data),
-      containerd: () => this.#node.containerd,
-      kubelet: () => this.#node.kubelet,
+      containerd: () => this.#nodeCommands().containerd,
+      kubelet: () => this.#nodeCommands().kubelet,
     };
     const command = name === 'containerd' ? commands[name]() : [this.#parts.kube1, ...commands[name]()];
-    this.daemons.start(name, this.namespace.command(command, 'network and mounts'), { env: this.#node.env });
+    this.daemons.start(name, this.namespace.command(command, 'network and mounts'), {
+      env: nodeEnvironment(this.#parts),
+    });
   }
 
-  get #node() {
+  #nodeCommands() {
     return nodeCommands(this.#parts, this.authority, this.folder, this.cgroupRoot);
   }
 
@@ -219,9 +210,10 @@ export class Cluster {
 
   /** containerd's own client, on node-a. */
   ctr(args: readonly string[]): Promise<string> {
-    const { PATH = '', LD_LIBRARY_PATH = '' } = this.#node.env;
-    const env = ['env', `PATH=${PATH}`, `LD_LIBRARY_PATH=${LD_LIBRARY_PATH}`];
-    return run(this.namespace.command([...env, 'ctr', '--namespace=k8s.io', ...args], 'network and mounts'));
+    const env = Object.entries(nodeEnvironment(this.#parts)).map(([name, value]) => `${name}=${value}`);
+    return run(
+      this.namespace.command(['env', ...env, 'ctr', '--namespace=k8s.io', ...args], 'network and mounts'),
+    );
   }
 
   /** @param archive as `docker save` writes it; pods use it with `imagePullPolicy: Never` */
@@ -280,64 +272,4 @@ async function endAll(find: () => number[], deadline: number): Promise<void> {
     for (const pid of found) kill(pid, 'SIGKILL');
     await sleep(LOOK_EVERY_MS);
   }
-}
-
-/** What runs that ended without stopping their cluster have left: it is stopped now. */
-async function removeAbandoned(say: (line: string) => void): Promise<void> {
-  for (const name of readdirSync(tmpdir()).filter((each) => each.startsWith(PREFIX))) {
-    const folder = path.join(tmpdir(), name);
-    const owner = ownerOf(folder);
-    if (owner?.pid === undefined || startTime(owner.pid) === owner.startTime) continue;
-    say(`removing what an earlier run has left in ${folder}`);
-    await Cluster.attach(folder).stop();
-  }
-}
-
-/** Undefined when the folder is just being made, or just being removed by somebody else. */
-function ownerOf(folder: string): Partial<Owner> | undefined {
-  try {
-    return JSON.parse(readFileSync(path.join(folder, OWNER), 'utf8'));
-  } catch {
-    return undefined;
-  }
-}
-
-function thisProcess(): Owner {
-  return { pid: process.pid, startTime: startTime(process.pid) ?? '' };
-}
-
-/** Undefined when it does not run, even if its parent has not asked how it ended yet. */
-function startTime(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    // proc(5): field 3 is the state, field 22 the time; the name, field 2, may hold anything.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return fields[0] === 'Z' ? undefined : fields[19];
-  } catch {
-    return undefined;
-  }
-}
-
-async function run(
-  [command = '', ...args]: readonly string[],
-  { input = '', timeoutMs = COMMAND_MS }: CommandOptions = {},
-): Promise<string> {
-  const child = spawn(command, args, { stdio: 'pipe', timeout: timeoutMs });
-  let stdout = '';
-  let stderr = '';
-  child.stdout.setEncoding('utf8').on('data', (text) => {
-    stdout += text;
-  });
-  child.stderr.setEncoding('utf8').on('data', (text) => {
-    stderr += text;
-  });
-  // It may end without having read it.
-  child.stdin.on('error', () => {});
-  child.stdin.end(input);
-  const [code, signal] = await new Promise<[number | null, string | null]>((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (...end) => resolve(end));
-  });
-  if (code !== 0) throw new Error(`${[command, ...args].join(' ')}: ${signal ?? code}\n${stderr || stdout}`);
-  return stdout;
 }

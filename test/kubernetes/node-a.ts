@@ -16,7 +16,6 @@ import { PAUSE_IMAGE, type Parts } from './parts.ts';
 export interface NodeCommands {
   readonly containerd: readonly string[];
   readonly kubelet: readonly string[];
-  readonly env: Readonly<Record<string, string>>;
 }
 
 /** Writes its configuration. */
@@ -58,11 +57,13 @@ export function nodeCommands(
       ...['kubelet', `--config=${at('kubelet.yaml')}`, `--kubeconfig=${at('kubelet.kubeconfig')}`],
       ...[`--hostname-override=${NODE_A.name}`, `--node-ip=${NODE_A.address}`, '--v=2'],
     ],
-    env: {
-      PATH: `${debian('usr/bin')}:${debian('usr/sbin')}:${process.env.PATH}`,
-      LD_LIBRARY_PATH: libraryPath(parts.debian),
-    },
   };
+}
+
+/** Where containerd and what it starts find Debian's programs. */
+export function nodeEnvironment({ debian }: Parts): Readonly<Record<string, string>> {
+  const programs = ['usr/bin', 'usr/sbin'].map((folder) => path.join(debian, folder));
+  return { PATH: [...programs, process.env.PATH].join(':'), LD_LIBRARY_PATH: libraryPath(debian) };
 }
 
 export function staticPodFolder(folder: string): string {
