@@ -2,12 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import * as v from 'valibot';
 import { type Option, OptionError } from '../src/config/option.ts';
 import type { Incident, IncidentKind } from '../src/incident.ts';
-import { cgroupOwner } from '../src/kernel/cgroup-path.ts';
 import { ApiError, type KubernetesApi } from '../src/kubernetes/api.ts';
-import { type InvolvedObject, isNamespace, isObjectName } from '../src/kubernetes/event.ts';
+import { type InvolvedObject, isObjectName } from '../src/kubernetes/event.ts';
 import { type EventLimits, EventRecorder, type Happening } from '../src/kubernetes/event-recorder.ts';
 import { NodeUids } from '../src/kubernetes/node-uids.ts';
-import { eventMessage } from '../src/message/kubernetes-event.ts';
+import { concernsNode, eventMessage, involvedPod } from '../src/message/kubernetes-event.ts';
 import {
   DELIVERED,
   type Delivery,
@@ -132,10 +131,10 @@ class KubernetesSink implements Sink {
     { incident, recurrence }: Delivery,
     signal: AbortSignal,
   ): Promise<readonly Happening[]> {
-    const pod = podOf(incident);
+    const pod = involvedPod(incident);
     if (incident.kind === 'oom_restart') return [restartOf(incident, pod)];
     const node =
-      pod === undefined || isMatterOfNode(incident) ? await this.#nodeOf(incident, signal) : undefined;
+      pod === undefined || concernsNode(incident) ? await this.#nodeOf(incident, signal) : undefined;
     return [pod, node]
       .filter((involved) => involved !== undefined)
       .map((involved) => ({
@@ -230,34 +229,4 @@ function restartOf(incident: Incident, pod: InvolvedObject | undefined): Happeni
     message: () =>
       `The previous instance of the container '${k8s?.container?.name}' (${instance}) was OOMKilled`,
   };
-}
-
-/** Undefined where its name is not known, or is none that a pod can have. */
-function podOf({ k8s, container, process, oom }: Incident): InvolvedObject | undefined {
-  const namespace = k8s?.namespace?.name;
-  const name = k8s?.pod?.name;
-  if (!isNamespace(namespace) || !isObjectName(name)) return undefined;
-  const containerName = k8s?.container?.name ?? container?.name;
-  const uid = staticPodUid(process.cgroup ?? oom.limit_cgroup) ?? k8s?.pod?.uid;
-  return {
-    apiVersion: 'v1',
-    kind: 'Pod',
-    namespace,
-    name,
-    ...(uid !== undefined && { uid }),
-    ...(isObjectName(containerName) && { fieldPath: `spec.containers{${containerName}}` }),
-  };
-}
-
-/** Of a static pod kubectl looks for Events under the hash that is in its cgroup's path (annotation kubernetes.io/config.mirror). */
-function staticPodUid(cgroup: string | undefined): string | undefined {
-  const uid = cgroupOwner(cgroup ?? '').podUid;
-  return uid !== undefined && /^[\da-f]{32}$/.test(uid) ? uid : undefined;
-}
-
-/** The memory that ran out was not the pod's own. */
-function isMatterOfNode({ oom: { scope, limit_owner: owner } }: Incident): boolean {
-  if (scope === 'cgroup' || scope === 'unknown')
-    return owner === 'qos' || owner === 'slice' || owner === 'node';
-  return true;
 }

@@ -157,7 +157,12 @@ export interface Kubernetes {
     readonly labels?: Readonly<Record<string, string>>;
     readonly annotations?: Readonly<Record<string, string>>;
   };
-  readonly container?: { readonly name?: string; readonly restart_count?: number };
+  readonly container?: {
+    readonly name?: string;
+    /** Absent: an ordinary one. */
+    readonly kind?: 'init' | 'ephemeral';
+    readonly restart_count?: number;
+  };
   readonly node?: { readonly name: string };
   readonly deployment?: { readonly name: string };
   readonly statefulset?: { readonly name: string };

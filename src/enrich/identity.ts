@@ -34,7 +34,13 @@ export function identityOfPod(
     k8s: {
       namespace: { name: pod.namespace },
       pod: { name: pod.name, uid: pod.uid, ...labels, ...annotations },
-      ...(container && { container: { name: container.name, restart_count: container.restartCount } }),
+      ...(container && {
+        container: {
+          name: container.name,
+          ...(container.kind !== 'container' && { kind: container.kind }),
+          restart_count: container.restartCount,
+        },
+      }),
       ...(pod.node !== undefined && { node: { name: pod.node } }),
       ...workload,
       ...(pod.qos !== undefined && { qos: pod.qos }),

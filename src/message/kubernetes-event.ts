@@ -1,5 +1,7 @@
-import { printable, size } from '../format.ts';
+import { shown, size } from '../format.ts';
 import type { Incident } from '../incident.ts';
+import { cgroupOwner } from '../kernel/cgroup-path.ts';
+import { type InvolvedObject, isNamespace, isObjectName } from '../kubernetes/event.ts';
 import { messageOf } from '../message.ts';
 import type { Recurrence } from '../sink.ts';
 import { limitInShort, memoryInShort, ranOutAsAWhole, residentOfVictim } from './cause.ts';
@@ -75,7 +77,7 @@ function doubts({ witness, statements }: Incident): string | undefined {
   const said = statements?.find(({ agrees }) => agrees);
   return said === undefined
     ? undefined
-    : `no kernel record was seen; ${said.by} says ${printable(said.says).slice(0, 100)}`;
+    : `no kernel record was seen; ${said.by} says ${shown(said.says, 100)}`;
 }
 
 function capitalised(sentence: string, index: number): string {
@@ -91,4 +93,41 @@ function cut(text: string, bytes: number): string {
   const room = bytes - Buffer.byteLength(ELLIPSIS);
   const { read } = new TextEncoder().encodeInto(text, new Uint8Array(room));
   return text.slice(0, read) + ELLIPSIS;
+}
+
+const CONTAINERS = {
+  ordinary: 'spec.containers',
+  init: 'spec.initContainers',
+  ephemeral: 'spec.ephemeralContainers',
+} as const;
+
+/** Undefined where its name is not known, or is none that a pod can have. */
+export function involvedPod({ k8s, container, process, oom }: Incident): InvolvedObject | undefined {
+  const namespace = k8s?.namespace?.name;
+  const name = k8s?.pod?.name;
+  if (!isNamespace(namespace) || !isObjectName(name)) return undefined;
+  const containerName = k8s?.container?.name ?? container?.name;
+  const kind = k8s?.container?.kind ?? 'ordinary';
+  const uid = staticPodUid(process.cgroup ?? oom.limit_cgroup) ?? k8s?.pod?.uid;
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    namespace,
+    name,
+    ...(uid !== undefined && { uid }),
+    ...(isObjectName(containerName) && { fieldPath: `${CONTAINERS[kind]}{${containerName}}` }),
+  };
+}
+
+/** Of a static pod kubectl looks for Events under the hash that is in its cgroup's path (annotation kubernetes.io/config.mirror). */
+function staticPodUid(cgroup: string | undefined): string | undefined {
+  const uid = cgroupOwner(cgroup ?? '').podUid;
+  return uid !== undefined && /^[\da-f]{32}$/.test(uid) ? uid : undefined;
+}
+
+/** The memory that ran out was not the pod's own. */
+export function concernsNode({ oom: { scope, limit_owner: owner } }: Incident): boolean {
+  if (scope === 'cgroup' || scope === 'unknown')
+    return owner === 'qos' || owner === 'slice' || owner === 'node';
+  return true;
 }

@@ -140,6 +140,18 @@ test('names that no pod can have never come into a path', async (t) => {
     }
 });
 
+test('a kill in an init container or an ephemeral one is at that container', async (t) => {
+  const whole = containerKill();
+  for (const [kind, path] of [
+    ['init', 'spec.initContainers{shop}'],
+    ['ephemeral', 'spec.ephemeralContainers{shop}'],
+  ] as const) {
+    const k8s = { ...whole.k8s, container: { name: 'shop', kind } };
+    const { events } = await delivered(t, [delivery(valid({ ...whole, k8s }))]);
+    assert.equal(events[0]!.involvedObject.fieldPath, path);
+  }
+});
+
 test("a static pod's Event carries the hash by which kubectl looks for it", async (t) => {
   const hash = '8f3a2b1c4d5e6f708192a3b4c5d6e7f8';
   const whole = containerKill();
