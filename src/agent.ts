@@ -82,6 +82,7 @@ class Agent {
     this.#surroundings = new Surroundings({
       settings: config,
       logs: DEFAULT_PATHS.logs,
+      roots: DEFAULT_PATHS.roots,
       host: this.#host,
       // A capture that has failed reads on where it stopped.
       kernelSees: () => this.#status?.kernelLog.works !== false,

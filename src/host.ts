@@ -8,12 +8,15 @@ export interface HostPaths {
   readonly kmsg: string;
   /** Where the host's log files may be: first through its first process, which shows them in a pod without a volume. */
   readonly logs: readonly string[];
+  /** Where the host's root folder may be, in the same order. */
+  readonly roots: readonly string[];
 }
 
 export const DEFAULT_PATHS: HostPaths = Object.freeze({
   proc: '/proc',
   kmsg: '/dev/kmsg',
   logs: ['/proc/1/root/var/log', '/var/log'],
+  roots: ['/proc/1/root', '/'],
 });
 
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };

@@ -1,14 +1,15 @@
 import { incidentFromStatus } from './cross-check/incident-from-status.ts';
 import { CrossCheck } from './cross-check.ts';
+import { ContainerdFinder } from './enrich/containerd.ts';
 import { ContainerFinder } from './enrich/containers.ts';
 import { Owners } from './enrich/owners.ts';
+import { PodmanFinder } from './enrich/podman.ts';
 import { PodFinder } from './enrich/pods.ts';
 import { Enricher } from './enrich.ts';
 import type { Events } from './events.ts';
 import type { Incident, IncidentHost } from './incident.ts';
 import type { KnownPod, KnownPodContainer, Termination } from './kubernetes/pod.ts';
 import type { KillSeries } from './metrics/kill-series.ts';
-import { missingContainerMetrics } from './replaced/missing-container-metrics.ts';
 import type { PartStatus } from './server/status.ts';
 import type { Store } from './store.ts';
 import { type ContainerSettings, Containers } from './watch/containers.ts';
@@ -16,14 +17,11 @@ import { PodContainers } from './watch/pod-containers.ts';
 import { type PodSettings, Pods } from './watch/pods.ts';
 
 export interface SurroundingsOptions {
-  readonly settings: ContainerSettings &
-    PodSettings & {
-      readonly enrichTimeout: number;
-      readonly metrics: ReadonlySet<string>;
-      readonly replace: ReadonlySet<string>;
-    };
+  readonly settings: ContainerSettings & PodSettings & { readonly enrichTimeout: number };
   /** Where the host's /var/log may be. */
   readonly logs: readonly string[];
+  /** Where its root folder may be. */
+  readonly roots: readonly string[];
   readonly host: IncidentHost;
   /** Whether the kernel's own word of a kill arrives. */
   readonly kernelSees: () => boolean;
@@ -76,8 +74,12 @@ export class Surroundings {
       timeoutMs: settings.enrichTimeout,
     });
     const runtimes = new ContainerFinder(this.containers.table, () => this.containers.follows);
+    const podman = new PodmanFinder(options.roots);
+    const containerd = new ContainerdFinder(() => this.containers.containerdSocket);
     this.#enricher = new Enricher({
-      finders: settings.useKubernetes ? [pods, runtimes] : [runtimes, pods],
+      finders: settings.useKubernetes
+        ? [pods, podman, containerd, runtimes]
+        : [podman, containerd, runtimes, pods],
       timeoutMs: settings.enrichTimeout,
       complete: (id, change) => store.complete(id, change),
       observer: {
@@ -106,14 +108,12 @@ export class Surroundings {
 
   /** Loads what is needed and nothing else; returns before anything is connected. */
   async start(): Promise<void> {
-    const { store, settings, now } = this.#options;
+    const { store, now } = this.#options;
     const recent = store.recent(RECALLED);
     this.#crossCheck.recall(recent);
     this.#enricher.resume(recent);
     await this.containers.start();
-    const { metrics, replace } = settings;
-    const wanted = metrics.union(replace).has(missingContainerMetrics.name);
-    if (wanted && !this.containers.follows)
+    if (this.containers.isCounted && !this.containers.follows)
       this.pods.table.listen(new PodContainers(this.containers.table, now));
     void this.pods.start();
   }

@@ -70,7 +70,7 @@ test('with nothing set there are defaults, and the sinks that nobody has to ask 
     podAnnotations: new Set(),
     enrichTimeout: 2000,
     dockerSocket: 'auto',
-    containerdSocket: 'off',
+    containerdSocket: 'auto',
     metrics: new Set(['own']),
     replace: new Set(),
     useKubernetes: false,

@@ -242,9 +242,9 @@ const AGENT_OPTIONS = {
   containerdSocket: {
     name: 'containerd-socket',
     value: 'PATH|auto|off',
-    help: 'where containerd tells of its containers; auto: /run/containerd/containerd.sock, if there is one',
+    help: 'where containerd tells of its containers; auto: /run/containerd/containerd.sock, if there is one, asked when a kill needs a name and followed for the metrics of missing-container-metrics',
     schema: path,
-    default: 'off',
+    default: 'auto',
   },
   metrics: {
     name: 'metrics',

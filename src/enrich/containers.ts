@@ -1,6 +1,6 @@
 import type { Finder, Finding } from '../enrich.ts';
-import type { Incident } from '../incident.ts';
-import type { ContainerTable, KnownContainer } from '../inventory/container-table.ts';
+import type { Container, Incident } from '../incident.ts';
+import type { ContainerIdentity, ContainerTable, KnownContainer } from '../inventory/container-table.ts';
 import type { Identity } from './identity.ts';
 
 /** A runtime's word on who a container is: the names that people gave, and what kubelet wrote on it. */
@@ -14,14 +14,22 @@ export class ContainerFinder implements Finder {
     this.#isFed = isFed;
   }
 
-  concerns({ container, k8s }: Incident): boolean {
-    return container?.id !== undefined && container.name === undefined && k8s?.pod?.name === undefined;
+  concerns({ container, k8s, process }: Incident): boolean {
+    if (container?.name !== undefined || k8s?.pod?.name !== undefined) return false;
+    return container?.id !== undefined || this.#table.ofCgroup(process.cgroup ?? '') !== undefined;
   }
 
-  async find(incident: Incident, signal: AbortSignal): Promise<Finding | undefined> {
-    const id = incident.container?.id as string;
-    const container = this.#table.get(id) ?? (this.#isFed() ? await this.#awaited(id, signal) : undefined);
-    return container && { identity: identityOf(container), isPartial: false };
+  async find({ container, process }: Incident, signal: AbortSignal): Promise<Finding | undefined> {
+    const known =
+      this.#table.ofCgroup(process.cgroup ?? '') ?? (container && (await this.#byId(container, signal)));
+    return known && { identity: identityOfContainer(known), isPartial: false };
+  }
+
+  async #byId({ id, runtime }: Container, signal: AbortSignal): Promise<KnownContainer | undefined> {
+    if (id === undefined) return undefined;
+    // No daemon will tell of podman's.
+    const isAwaited = this.#isFed() && runtime !== 'podman';
+    return this.#table.get(id) ?? (isAwaited ? this.#awaited(id, signal) : undefined);
   }
 
   /** A container can be killed before its runtime has told of it. */
@@ -41,7 +49,9 @@ export class ContainerFinder implements Finder {
   }
 }
 
-function identityOf({
+/** What an incident has of it. */
+export function identityOfContainer({
+  id,
   name,
   runtime,
   image,
@@ -49,9 +59,9 @@ function identityOf({
   podName,
   podUid,
   containerName,
-}: KnownContainer): Identity {
+}: ContainerIdentity): Identity {
   return {
-    container: { ...(name !== undefined && { name }), runtime, ...(image && { image }) },
+    container: { id, ...(name !== undefined && { name }), runtime, ...(image && { image }) },
     ...(namespace !== undefined &&
       podName !== undefined && {
         k8s: {

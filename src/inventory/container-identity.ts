@@ -14,6 +14,8 @@ export interface ContainerIdentity {
     /** Digest, e.g. `sha256:…`. */
     readonly id?: string;
   };
+  /** Of containerd (`k8s.io`, `default`, …): ids are unique within one. */
+  readonly runtimeNamespace?: string;
   /** Of Kubernetes, from the labels that kubelet sets. */
   readonly namespace?: string;
   readonly podName?: string;
@@ -31,6 +33,7 @@ export interface StatedIdentity {
   readonly imageName?: unknown;
   readonly imageId?: unknown;
   readonly labels?: unknown;
+  readonly runtimeNamespace?: string;
 }
 
 /**
@@ -86,6 +89,7 @@ export function containerIdentity(stated: StatedIdentity): ContainerIdentity | u
         ...(imageId !== undefined && { id: imageId }),
       },
     }),
+    ...present('runtimeNamespace', stated.runtimeNamespace),
     ...present('namespace', labels['io.kubernetes.pod.namespace']),
     ...present('podName', labels['io.kubernetes.pod.name']),
     ...present('podUid', labels['io.kubernetes.pod.uid']),

@@ -106,10 +106,12 @@ export class ContainerTable {
   ofCgroup(path: string): KnownContainer | undefined {
     const id = cgroupOwner(path).container?.id;
     if (id !== undefined) return this.get(id);
-    // `ctr run … c1` makes /default/c1, `--systemd-cgroup` c1.scope.
-    for (const name of path.split('/').reverse()) {
-      const container = this.get(name.replace(/^.*:|\.scope$/g, ''));
-      if (container !== undefined) return container;
+    // Without Kubernetes containerd's own layout is /NAMESPACE/ID, and an id may be any word. Without its namespace above it
+    // a container called system.slice would be taken for the owner of everything there.
+    const names = path.split('/');
+    for (let index = names.length - 1; index > 0; index--) {
+      const container = this.get(names[index]!);
+      if (container !== undefined && container.runtimeNamespace === names[index - 1]) return container;
     }
     return undefined;
   }

@@ -24,6 +24,8 @@ const RUNTIMES: Readonly<Record<string, string>> = {
 };
 
 const SCOPE = /^([a-z-]+)-([0-9a-f]{12,64})\.scope$/;
+/** The same by the cgroupfs driver: `libpod-ID`, `crio-ID`. */
+const NAMED = /^([a-z-]+)-([0-9a-f]{64})$/;
 /** The cgroupfs driver given a systemd path: `kubepods-burstable-podUID.slice:cri-containerd:ID`. */
 const COLONS = /^[^:]+:([a-z-]+):([0-9a-f]{12,64})$/;
 const BARE_ID = /^[0-9a-f]{64}$/;
@@ -111,7 +113,7 @@ function levelsOf(path: string): Level[] {
 }
 
 function levelOf(name: string, above: Level | undefined): Level[] {
-  const scoped = SCOPE.exec(name);
+  const scoped = SCOPE.exec(name) ?? NAMED.exec(name);
   const runtime = RUNTIMES[scoped?.[1] ?? ''];
   if (scoped && runtime !== undefined) return [{ kind: 'container', id: scoped[2] as string, runtime }];
   const colons = COLONS.exec(name);

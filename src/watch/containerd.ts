@@ -184,7 +184,13 @@ export class ContainerdWatch {
     asOf: number,
   ): boolean {
     const runtime = namespace === DOCKERS ? 'docker' : 'containerd';
-    const identity = containerIdentity({ id, runtime, imageName: image, labels });
+    const identity = containerIdentity({
+      id,
+      runtime,
+      imageName: image,
+      labels,
+      runtimeNamespace: namespace,
+    });
     if (identity !== undefined) this.#table.identify('containerd', identity, asOf);
     return identity !== undefined;
   }

@@ -2,12 +2,15 @@ import { existsSync } from 'node:fs';
 import type { Incident, Witness } from '../incident.ts';
 import { ContainerTable } from '../inventory/container-table.ts';
 import { cgroupOwner } from '../kernel/cgroup-path.ts';
+import { missingContainerMetrics } from '../replaced/missing-container-metrics.ts';
 import type { FeedStatus, FeedTools } from './container-feed.ts';
 
 export interface ContainerSettings {
   /** A path, `off`, or `auto`: the usual place, if there is one. */
   readonly dockerSocket: string;
   readonly containerdSocket: string;
+  readonly metrics: ReadonlySet<string>;
+  readonly replace: ReadonlySet<string>;
 }
 
 export interface ContainersOptions extends FeedTools {
@@ -53,6 +56,18 @@ export class Containers {
     if (docker !== undefined) await this.#followDocker(docker);
     if (containerd !== undefined)
       await this.#followContainerd(containerd, docker === undefined ? [] : ['moby']);
+  }
+
+  /** Whether somebody wants to know of starts and ends. */
+  get isCounted(): boolean {
+    const { metrics, replace } = this.#options.settings;
+    return metrics.union(replace).has(missingContainerMetrics.name);
+  }
+
+  /** Where containerd can be asked for one container; undefined: nowhere, or it is followed. */
+  get containerdSocket(): string | undefined {
+    const isFollowed = this.#feeds.some(({ name }) => name === 'containerd');
+    return isFollowed ? undefined : place(this.#options.settings.containerdSocket, USUAL.containerd);
   }
 
   /** Whether any runtime is followed, be it in vain for now. */

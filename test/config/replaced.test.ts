@@ -26,7 +26,7 @@ test('nothing is replaced unless asked for, and its variables say nothing', asyn
   const { replaced, metrics, dockerSocket, containerdSocket } = await load([], environment);
   assert.deepEqual(replaced, []);
   assert.deepEqual([...metrics], ['own']);
-  assert.deepEqual([dockerSocket, containerdSocket], ['auto', 'off']);
+  assert.deepEqual([dockerSocket, containerdSocket], ['auto', 'auto']);
 });
 
 test('missing-container-metrics: its port, both sockets where they are', async () => {

@@ -223,12 +223,24 @@ describe('ContainerTable', () => {
 
   it('finds the container of a cgroup by its id, whatever its form', () => {
     const pod = '/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0a1b.slice';
-    for (const id of [ID, 'c1']) table.identify('containerd', identity(id));
+    table.identify('containerd', identity());
+    for (const id of ['c1', 'system.slice'])
+      table.identify(
+        'containerd',
+        containerIdentity({ id, runtime: 'containerd', runtimeNamespace: 'default' })!,
+      );
     for (const path of [`/docker/${ID}`, `${pod}/cri-containerd-${ID}.scope`, `/docker/${ID}/init.scope`])
       assert.equal(table.ofCgroup(path)?.id, ID, path);
-    for (const path of ['/default/c1', '/system.slice/c1.scope', '/default/c1/workers', '/x.slice:cri:c1'])
+    for (const path of ['/default/c1', '/default/c1/workers', '/outer/default/c1'])
       assert.equal(table.ofCgroup(path)?.id, 'c1', path);
-    for (const path of ['/', '', '/system.slice/nginx.service', `/docker/${'b'.repeat(64)}`, '/default/c12'])
+    for (const path of [
+      '/',
+      '',
+      '/c1',
+      '/other/c1',
+      '/system.slice/nginx.service',
+      `/docker/${'b'.repeat(64)}`,
+    ])
       assert.equal(table.ofCgroup(path), undefined, path);
   });
 

@@ -46,6 +46,8 @@ const owners: readonly [string, object][] = [
   [`/docker/${ID}/system.slice/sshd.service`, { container: { id: ID, runtime: 'docker' } }],
   [`/system.slice/docker-${ID}.scope`, { container: { id: ID, runtime: 'docker' } }],
   [`/machine.slice/libpod-${ID}.scope/container`, { container: { id: ID, runtime: 'podman' } }],
+  [`/libpod_parent/libpod-${ID}`, { container: { id: ID, runtime: 'podman' } }],
+  [`/libpod_parent/libpod-conmon-${ID}`, {}],
   [`/machine.slice/libpod-conmon-${ID}.scope`, { unit: `libpod-conmon-${ID}.scope`, slice: 'machine.slice' }],
   ['/lxc.payload.web-1', { container: { id: 'web-1', runtime: 'lxc' } }],
   ['/lxc/web-1', { container: { id: 'web-1', runtime: 'lxc' } }],

@@ -101,7 +101,14 @@ export class Docker {
   /** Runs `ctr ARGS...`, containerd's own client, on the containerd that Docker uses. */
   async ctr(...args: readonly string[]): Promise<string> {
     const options = { env: this.#environment, timeout: COMMAND_MS, maxBuffer: OUTPUT_LIMIT };
-    const { stdout } = await run('ctr', ['--address', this.containerdSocket, ...args], options);
+    // Where containerd's own folder below /run is.
+    const enter = [
+      `--mount=/proc/${this.#containerd?.pid}/ns/mnt`,
+      'ctr',
+      '--address',
+      this.containerdSocket,
+    ];
+    const { stdout } = await run('nsenter', [...enter, ...args], options);
     return stdout.trimEnd();
   }
 

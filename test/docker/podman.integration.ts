@@ -1,0 +1,48 @@
+/** Kills inside containers of a real podman: named from its own files, because it has no daemon. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { copyFileSync, mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
+import { PodmanFinder } from '../../src/enrich/podman.ts';
+import { AgentProcess } from '../agent-process.ts';
+import { victimProgram } from '../kills/kills.ts';
+import { Podman, podmanPackages } from '../servers/podman.ts';
+import { toldOf } from './victim-image.ts';
+
+const packages = await podmanPackages();
+const skip = 'missing' in packages && packages.missing;
+
+describe('podman', { skip }, () => {
+  let podman: Podman;
+  before(async () => {
+    assert.ok('root' in packages);
+    podman = new Podman(packages.root);
+    const image = path.join(podman.root, 'image');
+    mkdirSync(image);
+    copyFileSync(victimProgram(), path.join(image, 'victim'));
+    const archive = path.join(podman.root, 'image.tar');
+    await promisify(execFile)('tar', ['-C', image, '-cf', archive, '.']);
+    await podman.command('import', archive, 'localhost/victim:7');
+  });
+  after(() => podman?.[Symbol.asyncDispose]());
+
+  for (const [name, options] of Object.entries({ stays: [], 'goes-at-its-end': ['--rm'] }))
+    it(`a kill in a container that ${name} has its name and image`, async (t) => {
+      const agent = await AgentProcess.start(t);
+      const container = ['--memory', '16m', '--name', name, 'localhost/victim:7'];
+      const id = await podman.run(...options, ...container, '/victim', 'hog', '300');
+      await agent.until(() => toldOf(agent, id).length > 0, 'the kill');
+      const incident = toldOf(agent, id)[0] ?? assert.fail();
+      assert.equal(incident.process.cgroup, `${podman.cgroup}/libpod-${id}`);
+      assert.deepEqual(incident.container, { id, runtime: 'podman' });
+      const finder = new PodmanFinder(['/nonexistent', podman.root]);
+      assert.equal(finder.concerns(incident), true);
+      const { identity } = (await finder.find(incident)) ?? assert.fail('not found');
+      const { image, ...rest } = identity.container ?? {};
+      assert.deepEqual(rest, { id, name, runtime: 'podman' });
+      assert.equal(image?.name, 'localhost/victim:7');
+      assert.match(image?.id ?? '', /^sha256:[\da-f]{64}$/);
+    });
+});

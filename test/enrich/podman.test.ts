@@ -1,0 +1,129 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { describe, it, type TestContext } from 'node:test';
+import { PodmanFinder } from '../../src/enrich/podman.ts';
+import type { Incident } from '../../src/incident.ts';
+import { containerKill, valid } from '../incidents.ts';
+
+const ID = 'a08b934a083eee263e809b5a2d33b68813f3c1209748dd3c12c4ef349a9dbe4d';
+const IMAGE = 'e8796a8123aa58a9eb28418974a67a3da63eb3e17e6b597f75e3de6bed840f65';
+/** As podman 4.3.1 wrote it. */
+const STORED = {
+  id: ID,
+  names: ['shop'],
+  image: IMAGE,
+  layer: 'c797f7cc96ba5564eefdcc9752ea6e9dfdb9818296d522a0680713420b188a70',
+  metadata: `{"image-name":"localhost/victim:1","image-id":"${IMAGE}","name":"shop","created-at":1795783675}`,
+  created: '2026-11-27T12:47:55.508492818Z',
+  flags: { MountLabel: '', ProcessLabel: '' },
+};
+const SYSTEM = 'var/lib/containers/storage/overlay-containers/containers.json';
+
+function killIn(cgroup: string): Incident {
+  const incident = containerKill();
+  const [victim = assert.fail()] = incident.victims;
+  const process = { ...victim.process, cgroup };
+  const { k8s: _, ...rest } = incident;
+  return valid({
+    ...rest,
+    process,
+    victims: [{ ...victim, process }],
+    container: { id: ID, runtime: 'podman' },
+  });
+}
+
+const OF_ROOT = killIn(`/machine.slice/libpod-${ID}.scope`);
+const OF_USER = killIn(`/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-${ID}.scope`);
+
+/** A machine with these files. */
+function machine(t: TestContext, files: Readonly<Record<string, string>>): string {
+  const root = mkdtempSync(path.join(tmpdir(), 'oom-witness-root-'));
+  t.after(() => rmSync(root, { recursive: true }));
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(path.dirname(path.join(root, name)), { recursive: true });
+    writeFileSync(path.join(root, name), text);
+  }
+  return root;
+}
+
+const nameOf = async (root: string, incident = OF_ROOT) =>
+  (await new PodmanFinder([root]).find(incident))?.identity.container?.name;
+
+describe("names from podman's own files", () => {
+  it('of a container of root', async (t) => {
+    const root = machine(t, { [SYSTEM]: JSON.stringify([{ ...STORED, id: IMAGE }, STORED]) });
+    const finding = await new PodmanFinder([root]).find(OF_ROOT);
+    const image = { name: 'localhost/victim:1', id: `sha256:${IMAGE}` };
+    const container = { id: ID, name: 'shop', runtime: 'podman', image };
+    assert.deepEqual(finding, { identity: { container }, isPartial: false });
+  });
+
+  it('of a container made with --rm, and of any storage driver', async (t) => {
+    const file = 'var/lib/containers/storage/btrfs-containers/volatile-containers.json';
+    assert.equal(await nameOf(machine(t, { [file]: JSON.stringify([STORED]) })), 'shop');
+  });
+
+  it("of a user's container, in the home that the machine gives him", async (t) => {
+    const passwd = 'root:x:0:0::/root:/bin/sh\nann:x:1000:1000:Ann:/data/ann:/bin/sh\n';
+    const file = 'data/ann/.local/share/containers/storage/overlay-containers/containers.json';
+    const root = machine(t, { 'etc/passwd': passwd, [file]: JSON.stringify([STORED]) });
+    assert.equal(await nameOf(root, OF_USER), 'shop');
+    assert.equal(await nameOf(root, OF_ROOT), undefined);
+  });
+
+  it('not from outside of the machine that it was told of', async (t) => {
+    const passwd = 'ann:x:1000:1000::/home/../../elsewhere:/bin/sh\n';
+    const file = '.local/share/containers/storage/overlay-containers/containers.json';
+    const outside = machine(t, {
+      [`elsewhere/${file}`]: JSON.stringify([STORED]),
+      'root/etc/passwd': passwd,
+    });
+    assert.equal(await nameOf(path.join(outside, 'root'), OF_USER), undefined);
+  });
+
+  it('not where there is nothing, or nonsense', async (t) => {
+    assert.equal(await nameOf(machine(t, {})), undefined);
+    for (const text of ['', 'x', '{}', '[null]', '[7]', `[{"id":["${ID}"]}]`])
+      assert.equal(await nameOf(machine(t, { [SYSTEM]: text })), undefined, text);
+    for (const wrong of [
+      { names: 'shop' },
+      { names: [7] },
+      { metadata: '[' },
+      { metadata: 'null' },
+      { metadata: {} },
+    ]) {
+      const root = machine(t, { [SYSTEM]: JSON.stringify([{ ...STORED, ...wrong }]) });
+      const finding = await new PodmanFinder([root]).find(OF_ROOT);
+      assert.equal(finding?.identity.container?.id, ID, JSON.stringify(wrong));
+    }
+  });
+
+  it('not from a link, a pipe or a file without an end in a place that a user may fill', async (t) => {
+    const root = machine(t, { real: JSON.stringify([STORED]), [SYSTEM]: '' });
+    const file = path.join(root, SYSTEM);
+    rmSync(file);
+    symlinkSync(path.join(root, 'real'), file);
+    assert.equal(await nameOf(root), undefined);
+    rmSync(file);
+    execFileSync('mkfifo', [file]);
+    assert.equal(await nameOf(root), undefined);
+    rmSync(file);
+    writeFileSync(file, JSON.stringify([STORED]));
+    truncateSync(file, 2 ** 40);
+    assert.equal(await nameOf(root), undefined);
+  });
+
+  it('only where podman is meant and nobody else has said the name', () => {
+    const finder = new PodmanFinder([]);
+    assert.equal(finder.concerns(OF_ROOT), true);
+    for (const container of [
+      { id: ID, runtime: 'docker' },
+      { id: ID },
+      { id: ID, runtime: 'podman', name: 'x' },
+    ])
+      assert.equal(finder.concerns({ ...OF_ROOT, container }), false);
+  });
+});
