@@ -1,5 +1,6 @@
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Worker } from 'node:worker_threads';
 import { Capture } from './capture/capture.ts';
 import type { CaptureMessage, CaptureStatus } from './capture/protocol.ts';
 import type { Config } from './config.ts';
@@ -29,11 +30,14 @@ const STOP_MS = 3_000;
 /** The exit code when nothing can be seen here. */
 const NOTHING_WORKS = 1;
 
-/** @returns the exit code: 0 after it was asked to end, 1 when there is nothing that it could do */
-export async function runAgent(config: Config, io: ProgramIo): Promise<number> {
+/**
+ * @param thread the capture thread, started ahead
+ * @returns the exit code: 0 after it was asked to end, 1 when there is nothing that it could do
+ */
+export async function runAgent(config: Config, io: ProgramIo, thread: Worker): Promise<number> {
   let agent: Agent;
   try {
-    agent = new Agent(config, io);
+    agent = new Agent(config, io, thread);
   } catch (error) {
     if (!(error instanceof StateLockedError)) throw error;
     io.stderr.write(`oom-witness: ${error.message}.\n`);
@@ -54,6 +58,8 @@ class Agent {
   #families: Families | undefined;
   readonly #finished = Promise.withResolvers<number>();
   readonly #spareMemory = new SpareMemory();
+  /** The thread that waits for the first capture. */
+  #thread: Worker | undefined;
   #capture: Capture | undefined;
   #status: CaptureStatus | undefined;
   #failure: string | undefined;
@@ -67,9 +73,10 @@ class Agent {
   /** The same of the log file that is read in its place. */
   #logPlace: LogPlace | undefined;
 
-  constructor(config: Config, io: ProgramIo) {
+  constructor(config: Config, io: ProgramIo, thread: Worker) {
     this.#config = config;
     this.#io = io;
+    this.#thread = thread;
     this.#host = readHost(DEFAULT_PATHS, config.hostName);
     this.#downstream = new Downstream(config, io, {
       host: this.#host,
@@ -152,6 +159,8 @@ class Agent {
   #startCapture(): void {
     const { redact, redactPatterns, processRefresh, kernelLogRefresh, stateDir, logFile } = this.#config;
     this.#status = undefined;
+    const ahead = this.#thread;
+    this.#thread = undefined;
     this.#capture = new Capture(
       {
         paths: DEFAULT_PATHS,
@@ -166,6 +175,7 @@ class Agent {
       },
       (message) => this.#received(message),
       (error) => this.#captureFailed(error),
+      ahead,
     );
   }
 

@@ -2,6 +2,7 @@
 /** The program: the only file that touches `process`. */
 import { inspect } from 'node:util';
 import packageJson from '../package.json' with { type: 'json' };
+import { startCaptureThread } from './capture/capture.ts';
 import { type Commands, execute, UsageError } from './command-line.ts';
 import { catalogue } from './config/catalogue.ts';
 import { configJson, configText } from './config/config-print.ts';
@@ -28,8 +29,9 @@ async function main(): Promise<number> {
     async run(flags) {
       const config = await configure(flags);
       const io = programIo();
+      const thread = startCaptureThread();
       const { runAgent } = await import('./agent.ts');
-      return runAgent(config, io);
+      return runAgent(config, io, thread);
     },
 
     async watch(flags) {

@@ -1,6 +1,6 @@
 /** The entry of the capture thread: it never returns to its event loop until it is told to stop. */
 import os from 'node:os';
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort } from 'node:worker_threads';
 import { CaptureLoop } from './loop.ts';
 import type { CaptureOptions } from './protocol.ts';
 
@@ -15,7 +15,7 @@ try {
   // Needs CAP_SYS_NICE; without it we are one among many.
 }
 
-const options = workerData as CaptureOptions;
+const options = await new Promise<CaptureOptions>((resolve) => parentPort?.once('message', resolve));
 const open = options.logFile
   ? (await import('../watch/log-file.ts')).openLogFile
   : (await import('../watch/kmsg.ts')).openKmsg;
