@@ -5,13 +5,14 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fixture, records } from '../test/kmsg-fixture.ts';
 import { BenchAgent } from './agent.ts';
-import { printTable } from './table.ts';
+import { percentile, printTable } from './table.ts';
 
 const MB = 1e6;
 const BYTES = 200 * MB;
 const LINES_PER_KILL = 5_000;
 const IDLE_MS = 20_000;
 const PATIENCE_MS = 300_000;
+const LONE_KILLS = 20;
 const FIRST_PID = 1_000_000;
 
 const HOST = hostname();
@@ -71,6 +72,14 @@ async function measure({ block }: Load) {
     const idleBefore = agent.cpuMs();
     await sleep(IDLE_MS);
     const idleMs = agent.cpuMs() - idleBefore;
+    const delays: number[] = [];
+    for (let pid = 1; pid <= LONE_KILLS; pid++) {
+      const at = process.hrtime.bigint();
+      appendFileSync(file, kernel(pid, killLine(pid)));
+      while (agent.told.length < pid) await sleep(5);
+      delays.push(Number((agent.told[pid - 1]?.at ?? at) - at) / 1e6);
+    }
+    agent.told.length = 0;
     const before = agent.memory().rss;
     const cpuBefore = agent.cpuMs();
     const start = performance.now();
@@ -91,6 +100,7 @@ async function measure({ block }: Load) {
       kills,
       told: new Set(agent.told.map(({ incident }) => incident.process.pid)).size,
       idleMs,
+      delay: percentile(delays, 0.5),
       writtenMs,
       toldMs,
       cpuMs,
@@ -123,6 +133,7 @@ for (const load of LOADS) {
       ['RSS before, MB', seen.before.toFixed(0), 25],
       ['RSS at its highest, MB', seen.peak.toFixed(0), load.peer.rss],
       ['RSS after, MB', seen.after.toFixed(0), load.peer.rss],
+      ['from line to told, alone, median, ms', seen.delay.toFixed(0), 'up to 1000'],
       [`CPU idle, ms in ${IDLE_MS / 1000} s`, seen.idleMs, 'under 10'],
     ],
   );

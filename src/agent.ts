@@ -275,6 +275,7 @@ class Agent {
       shown,
       replaced,
       containers,
+      pods: this.#surroundings.pods.table,
       containerUpdates: this.#restarts.counts,
       now: Date.now,
     });

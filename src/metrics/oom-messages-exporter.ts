@@ -15,10 +15,8 @@ const NO_NAME = 'Could not get a proc name from a line.';
 
 /** Its series never end, and a process chooses its own name. These are the newest so many. */
 const MOST_SERIES = 500;
-/** Kills in containers whose names are still looked up. */
+/** Kills in containers whose names are still looked up; of more, the oldest are shown without. */
 const MOST_AWAITED = 1_000;
-/** By then they have been found, or never will be. */
-const NAMES_WITHIN_MS = 10_000;
 
 /**
  * The metrics of oom_messages_exporter, with its names, help texts, labels and fixed texts: one series for each command and container,
@@ -36,18 +34,15 @@ interface Series {
 }
 
 class OomMessagesExporter implements MetricFamily {
-  readonly #now: () => number;
   readonly #registry = new Registry();
   readonly #pid: Gauge<string>;
   readonly #time: Gauge<string>;
   /** The newest last. */
   readonly #series = new Map<string, Series>();
-  /** By id, with the time of their arrival. */
-  readonly #awaited = new Map<string, { readonly incident: Incident; readonly since: number }>();
+  readonly #awaited = new Map<string, Incident>();
   readonly #stopListening: (() => void) | undefined;
 
-  constructor({ now, pods }: FamilySources) {
-    this.#now = now;
+  constructor({ pods }: FamilySources) {
     const common = { labelNames: [...LABELS], registers: [this.#registry] };
     this.#pid = new Gauge({
       ...common,
@@ -63,8 +58,6 @@ class OomMessagesExporter implements MetricFamily {
   }
 
   async scrape(): Promise<string> {
-    for (const { incident, since } of this.#awaited.values())
-      if (this.#now() - since >= NAMES_WITHIN_MS) this.enriched(incident);
     const text = await this.#registry.metrics();
     for (const [key, series] of this.#series) if (series.isLeaving) this.#remove(key, series);
     return text;
@@ -76,8 +69,8 @@ class OomMessagesExporter implements MetricFamily {
       if (incident.kind !== 'oom_kill') continue;
       if (!isInContainer(incident) || hasNames(incident)) this.#show(incident);
       else {
-        this.#awaited.set(incident.id, { incident, since: this.#now() });
-        if (this.#awaited.size > MOST_AWAITED) this.enriched(this.#awaited.values().next().value!.incident);
+        this.#awaited.set(incident.id, incident);
+        if (this.#awaited.size > MOST_AWAITED) this.enriched(this.#awaited.values().next().value!);
       }
     }
   }

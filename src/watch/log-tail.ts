@@ -262,7 +262,9 @@ export class LogTail {
   #stat(): Stats | undefined {
     try {
       const stat = statSync(this.#path);
-      this.#problem = stat.isFile() ? undefined : `${this.#path}: is no regular file`;
+      this.#problem = stat.isFile()
+        ? undefined
+        : `${this.#path}: is no regular file. Name one that a syslog daemon writes the kernel's lines to`;
       return stat.isFile() ? stat : undefined;
     } catch (error) {
       this.#problem = explained(this.#path, error as NodeJS.ErrnoException);
@@ -302,7 +304,7 @@ function breakAtHoles(bytes: Buffer): void {
 function explained(file: string, { code, message }: NodeJS.ErrnoException): string {
   switch (code) {
     case 'ENOENT':
-      return `${file}: not there`;
+      return `${file}: not there. Name the file that a syslog daemon writes the kernel's lines to`;
     case 'EACCES':
     case 'EPERM':
       return `${file}: permission denied. Run as root, or as a member of the group that may read it`;

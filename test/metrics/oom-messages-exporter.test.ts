@@ -115,12 +115,17 @@ oom_messages_exporter_last_killed_time{command="a b (c) d",container="None",name
     assert.deepEqual(await series(), ['{command="java",container="shop",namespace="web",pod="shop-1"} 7']);
   });
 
-  it('but not for ever: what is not found is NotFound', async () => {
-    family.witnessed?.([kill(7, 'java', { container: { id: 'c' } })]);
-    now += 9_999;
-    assert.deepEqual(await series(), []);
-    now += 1;
+  it('what is not found is NotFound', async () => {
+    const unknown = kill(7, 'java', { container: { id: 'c' } });
+    family.witnessed?.([unknown]);
+    family.enriched?.(unknown);
     assert.deepEqual(await series(), ['{command="java",container="NotFound",namespace="None",pod="None"} 7']);
+  });
+
+  it('and so is what is not answered in a storm', async () => {
+    for (let pid = 1; pid <= 1_001; pid++)
+      family.witnessed?.([kill(pid, 'java', { container: { id: 'c' } })]);
+    assert.deepEqual(await series(), ['{command="java",container="NotFound",namespace="None",pod="None"} 1']);
   });
 
   it('keeps the newest 500, whatever processes call themselves', async () => {

@@ -305,7 +305,7 @@ describe('trouble', () => {
     const bench = new Bench(t);
     const { works, waits, problem } = bench.source.open();
     assert.deepEqual([works, waits], [false, true]);
-    assert.match(problem ?? '', /^--log-file .*messages: not there$/);
+    assert.match(problem ?? '', /^--log-file .*messages: not there\. Name/);
     bench.append(syslog('6.1/child'));
     bench.settle();
     assert.deepEqual(bench.posted.at(-1), { type: 'kernel-log', reader: { works: true } });

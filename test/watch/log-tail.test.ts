@@ -90,7 +90,7 @@ describe('the first start', () => {
   test('a file that comes later is read from its start', (t) => {
     const bench = new Bench(t);
     assert.equal(bench.tail.open().length, 0);
-    assert.match(bench.tail.problem ?? '', /messages: not there$/);
+    assert.match(bench.tail.problem ?? '', /messages: not there\. Name the file/);
     assert.equal(bench.tail.isAwaited, true);
     assert.equal(bench.read(), '');
     bench.append(lines(0, 3));
@@ -103,7 +103,7 @@ describe('the first start', () => {
     const bench = new Bench(t);
     mkdirSync(bench.file);
     bench.tail.open();
-    assert.match(bench.tail.problem ?? '', /is no regular file$/);
+    assert.match(bench.tail.problem ?? '', /is no regular file\./);
     assert.equal(bench.tail.isAwaited, false);
     rmdirSync(bench.file);
     bench.append(lines(0, 1));
