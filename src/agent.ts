@@ -61,6 +61,8 @@ class Agent {
   /** The thread that waits for the first capture. */
   #thread: Worker | undefined;
   #capture: Capture | undefined;
+  /** Incidents from a log file that wait for their names: of a file there may be any number, and it can wait. */
+  readonly #unnamed = new Set<string>();
   #status: CaptureStatus | undefined;
   #failure: string | undefined;
   /** Grows while the thread fails soon after each start. */
@@ -99,6 +101,7 @@ class Agent {
       enriched: (incident) => {
         this.#families?.enriched(incident);
         this.#downstream.wake();
+        if (this.#unnamed.delete(incident.id)) this.#capture?.taken(1);
       },
       commit: (incident) => this.#commit([incident]),
       now: Date.now,
@@ -157,6 +160,7 @@ class Agent {
   }
 
   #startCapture(): void {
+    this.#unnamed.clear();
     const { redact, redactPatterns, processRefresh, kernelLogRefresh, stateDir, logFile } = this.#config;
     this.#status = undefined;
     const ahead = this.#thread;
@@ -185,7 +189,8 @@ class Agent {
         this.#armed(message.status);
         return;
       case 'witnessed': {
-        this.#commit(message.incidents, this.#at(message.place));
+        const fresh = this.#commit(message.incidents, this.#at(message.place));
+        this.#capture?.taken(message.incidents.length - fresh.length);
         this.#spareMemory.afterKill();
         if (message.missed > 0) this.#events.missed(message.missed);
         return;
@@ -223,12 +228,14 @@ class Agent {
   }
 
   /** The command line exists nowhere else any more: nothing comes before the store. */
-  #commit(incidents: readonly Incident[], position?: Position | Bookmark): void {
+  #commit(incidents: readonly Incident[], position?: Position | Bookmark): readonly Incident[] {
     const surroundings = this.#surroundings;
     const heldUntil = (incident: Incident) => surroundings.heldUntil(incident);
     const fresh = this.#downstream.commit(incidents, position, heldUntil);
     this.#families?.witnessed(fresh);
+    for (const { id, witness } of fresh) if (witness.includes('log')) this.#unnamed.add(id);
     surroundings.committed(fresh);
+    return fresh;
   }
 
   #at(place: Place | undefined): Position | Bookmark | undefined {

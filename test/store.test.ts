@@ -107,6 +107,19 @@ test('each source has a bookmark of its own, also over a restart', (t) => {
   assert.equal(store.bookmark('log'), '4711');
 });
 
+test('a bookmark moves with the incidents that it covers, or not at all', (t) => {
+  const folder = stateDir(t);
+  const first = openStore(t, { stateDir: folder });
+  first.store.commit(incidents(1), { source: 'log', place: '4711' });
+  const broken = { ...incidents(2)[1]!, time: 1n } as unknown as Incident;
+  assert.throws(() => first.store.commit([broken], { source: 'log', place: '4712' }), TypeError);
+  first.store.close();
+  const { store } = openStore(t, { stateDir: folder });
+  assert.equal(store.bookmark('log'), '4711');
+  assert.equal(store.count, 1);
+  assert.equal(store.position(), undefined);
+});
+
 test('held deliveries wait for complete(), or until their time has come, also after a crash', (t) => {
   let now = START;
   const { store } = openStore(t, { stateDir: stateDir(t), now: () => now });

@@ -56,7 +56,6 @@ export class Capture {
     this.#worker.on('message', (message: CaptureMessage) => {
       if (message.type === 'armed') this.#status = message.status;
       received(message);
-      if (message.type === 'witnessed') Atomics.add(this.#taken, 0, message.incidents.length);
     });
     let reported = false;
     const fail = (error: Error) => {
@@ -75,6 +74,11 @@ export class Capture {
         resolve();
       });
     });
+  }
+
+  /** So many of the incidents that were received are done with: a source that can wait sends no more than it may owe. */
+  taken(incidents: number): void {
+    Atomics.add(this.#taken, 0, incidents);
   }
 
   counter(name: CounterName): number {

@@ -23,7 +23,7 @@ export interface CaptureOptions {
   readonly kernelLogRefreshMs: number;
   /** Int32, 0 -> 1 means stop. */
   readonly stop: Int32Array<SharedArrayBuffer>;
-  /** Int32, how many incidents the main thread has taken of those that were posted; wraps around. */
+  /** Int32, how many incidents the main thread is done with of those that were posted; wraps around. */
   readonly taken: Int32Array<SharedArrayBuffer>;
   readonly counters: Float64Array<SharedArrayBuffer>;
 }

@@ -37,7 +37,7 @@ export interface SourceContext {
   cgroupOf(pid: number): string | undefined;
   /** How long the kernel has to be silent before the kill of this one is complete, ms. */
   silenceMs(victim: KernelVictim): number;
-  /** Incidents that were told and that the main thread has not taken yet. */
+  /** Incidents that were told and that the main thread is not done with: stored, and named or given up. */
   untaken(): number;
   post(message: CaptureMessage): void;
   add(counter: CounterName, n: number): void;

@@ -21,8 +21,8 @@ const SLICE_BYTES = 8 << 10;
 const BUDGET_MS = 2;
 /** A syslog daemon writes the lines of one kill together, but under a shortage of memory it may be held up between two. */
 const SILENCE_MS = 200;
-/** So many incidents may wait for the main thread, some 10 KiB each, before the file is read on: it does not run away. */
-const MOST_UNTAKEN = 200;
+/** So many incidents may wait for the main thread, some 50 KiB each, before the file is read on: it does not run away. */
+const MOST_UNTAKEN = 500;
 const UNTAKEN_LOOK_MS = 10;
 /** How long the file may be away before that is told: at a rotation it is, for milliseconds. */
 const MISSING_MS = 5_000;

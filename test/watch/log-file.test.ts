@@ -341,7 +341,7 @@ describe('trouble', () => {
     const bench = new Bench(t, other(0, 1));
     bench.source.open();
     bench.read();
-    bench.untaken = 200;
+    bench.untaken = 500;
     bench.append(syslog('6.1/child'));
     bench.now += 1_000;
     for (let turn = 0; turn < 10; turn++) bench.turn();
