@@ -146,6 +146,8 @@ export interface Container {
   readonly name?: string;
   readonly runtime?: string;
   readonly image?: { readonly name?: string; readonly id?: string };
+  /** Where no kubelet made it: whose it is (Compose, Swarm, nerdctl …), and the chosen ones. */
+  readonly labels?: Readonly<Record<string, string>>;
 }
 
 export interface Kubernetes {

@@ -75,7 +75,7 @@ export class Surroundings {
     });
     const runtimes = new ContainerFinder(this.containers.table, () => this.containers.follows);
     const podman = new PodmanFinder(options.roots);
-    const containerd = new ContainerdFinder(() => this.containers.containerdSocket);
+    const containerd = new ContainerdFinder(() => this.containers.containerdSocket, settings.podLabels);
     this.#enricher = new Enricher({
       finders: settings.useKubernetes
         ? [pods, podman, containerd, runtimes]

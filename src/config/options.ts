@@ -210,7 +210,7 @@ const AGENT_OPTIONS = {
   podLabels: {
     name: 'pod-labels',
     value: 'NAME,…',
-    help: 'labels of the pod that incidents carry; * for all',
+    help: 'labels of the pod, or of a container without one, that incidents carry; * for all',
     schema: names,
     default: [
       'app',

@@ -22,12 +22,16 @@ export function documentOf(incident: Incident, { id, body }: EncodedEvent, forma
     id,
     text: lines(id, { '@timestamp': incident.time, ...body }),
     withoutOpenMaps: () => {
-      const { unknown, k8s, ...rest } = incident;
+      const { unknown, k8s, container, ...rest } = incident;
       const { limits, requests, pod, ...workload } = k8s ?? {};
       const { labels, annotations, ...named } = pod ?? {};
-      if (!unknown && !limits && !requests && !labels && !annotations) return undefined;
-      const known = k8s && { ...workload, ...(pod && { pod: named }) };
-      return lines(id, { '@timestamp': incident.time, ...rest, ...(known && { k8s: known }) });
+      const { labels: ofContainer, ...itself } = container ?? {};
+      if (!unknown && !limits && !requests && !labels && !annotations && !ofContainer) return undefined;
+      const known = {
+        ...(container && { container: itself }),
+        ...(k8s && { k8s: { ...workload, ...(pod && { pod: named }) } }),
+      };
+      return lines(id, { '@timestamp': incident.time, ...rest, ...known });
     },
   };
 }

@@ -1,6 +1,6 @@
 import type { Finder, Finding } from '../enrich.ts';
 import type { Incident } from '../incident.ts';
-import { containerIdentity } from '../inventory/container-identity.ts';
+import { type ChosenLabels, containerIdentity } from '../inventory/container-identity.ts';
 import { identityOfContainer } from './containers.ts';
 
 /**
@@ -9,10 +9,12 @@ import { identityOfContainer } from './containers.ts';
  */
 export class ContainerdFinder implements Finder {
   readonly #socket: () => string | undefined;
+  readonly #chosen: ChosenLabels;
 
   /** @param socket where it answers; undefined: nowhere, or it is followed already */
-  constructor(socket: () => string | undefined) {
+  constructor(socket: () => string | undefined, chosen: ChosenLabels) {
     this.#socket = socket;
+    this.#chosen = chosen;
   }
 
   concerns({ container, k8s }: Incident): boolean {
@@ -33,7 +35,7 @@ export class ContainerdFinder implements Finder {
         if (found === undefined) continue;
         const { image: imageName, labels } = found;
         const stated = { id, runtime: 'containerd', imageName, labels, runtimeNamespace } as const;
-        const identity = containerIdentity(stated);
+        const identity = containerIdentity(stated, this.#chosen);
         return identity && { identity: identityOfContainer(identity), isPartial: false };
       }
       return undefined;

@@ -49,6 +49,9 @@ export class ContainerFinder implements Finder {
   }
 }
 
+/** They say what stands in `k8s`. */
+const KUBELETS = /^io\.(kubernetes|cri-containerd)\./;
+
 /** What an incident has of it. */
 export function identityOfContainer({
   id,
@@ -59,9 +62,17 @@ export function identityOfContainer({
   podName,
   podUid,
   containerName,
+  labels,
 }: ContainerIdentity): Identity {
+  const own = Object.entries(labels).filter(([label]) => !KUBELETS.test(label));
   return {
-    container: { id, ...(name !== undefined && { name }), runtime, ...(image && { image }) },
+    container: {
+      id,
+      ...(name !== undefined && { name }),
+      runtime,
+      ...(image && { image }),
+      ...(own.length > 0 && { labels: Object.fromEntries(own) }),
+    },
     ...(namespace !== undefined &&
       podName !== undefined && {
         k8s: {

@@ -21,7 +21,7 @@ export interface ContainerIdentity {
   readonly podName?: string;
   readonly podUid?: string;
   readonly containerName?: string;
-  /** Only those of `KEPT_LABELS`. */
+  /** Those of `KEPT_LABELS`, and the chosen ones. */
   readonly labels: Readonly<Record<string, string>>;
 }
 
@@ -36,9 +36,12 @@ export interface StatedIdentity {
   readonly runtimeNamespace?: string;
 }
 
+/** Names of labels that somebody wants to have; `*` for all. */
+export type ChosenLabels = ReadonlySet<string>;
+
 /**
- * Labels that say whose a container is. No other one is kept: they are unbounded, and some programs keep secrets in them
- * (Traefik: `traefik.http.middlewares.NAME.basicauth.users`).
+ * Labels that say whose a container is. No other one is kept unless it is asked for: they are unbounded, and some programs
+ * keep secrets in them (Traefik: `traefik.http.middlewares.NAME.basicauth.users`).
  */
 export const KEPT_LABELS = [
   'io.kubernetes.pod.namespace',
@@ -67,14 +70,21 @@ export const KEPT_LABELS = [
 
 /** UTF-16 units. The longest name that Kubernetes allows has 253 bytes, of an image reference with digest about 500. */
 const MAX_TEXT = 512;
+/** UTF-16 units of all labels of a container together, names and values. */
+const MAX_LABELS = 8192;
 /** Docker's and podman's have 64; containerd allows 76, other clients more. */
 const MAX_ID = 128;
 
+const NONE: ChosenLabels = new Set();
+
 /** @returns undefined where the id cannot be one */
-export function containerIdentity(stated: StatedIdentity): ContainerIdentity | undefined {
+export function containerIdentity(
+  stated: StatedIdentity,
+  chosen: ChosenLabels = NONE,
+): ContainerIdentity | undefined {
   const { id, runtime } = stated;
   if (!isContainerId(id)) return undefined;
-  const labels = keptLabels(stated.labels);
+  const labels = keptLabels(stated.labels, chosen);
   const containerName = labels['io.kubernetes.container.name'];
   const name = boundedText(stated.name) ?? containerName ?? labels['nerdctl/name'];
   const imageName = boundedText(stated.imageName);
@@ -116,14 +126,19 @@ export function boundedText(value: unknown): string | undefined {
   return value.slice(0, MAX_TEXT).toWellFormed();
 }
 
-function keptLabels(stated: unknown): Record<string, string> {
+function keptLabels(stated: unknown, chosen: ChosenLabels): Record<string, string> {
   if (typeof stated !== 'object' || stated === null) return {};
   const labels: Record<string, string> = {};
-  for (const name of KEPT_LABELS) {
+  let room = MAX_LABELS;
+  const wanted = chosen.has('*') ? Object.keys(stated) : chosen;
+  for (const name of new Set<string>([...KEPT_LABELS, ...wanted])) {
     const value = Object.hasOwn(stated, name)
       ? boundedText((stated as Readonly<Record<string, unknown>>)[name])
       : undefined;
-    if (value !== undefined) labels[name] = value;
+    if (value === undefined) continue;
+    room -= name.length + value.length;
+    if (room < 0) break;
+    labels[name] = value;
   }
   return labels;
 }

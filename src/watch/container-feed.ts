@@ -1,3 +1,4 @@
+import type { ChosenLabels } from '../inventory/container-identity.ts';
 import type { ContainerFeed } from '../inventory/container-table.ts';
 
 /** What a watch of a container runtime has to say of itself. */
@@ -10,6 +11,7 @@ export interface FeedObserver {
 }
 
 export interface FeedTools {
+  readonly chosenLabels: ChosenLabels;
   readonly observer: FeedObserver;
   readonly now: () => number;
   readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>;

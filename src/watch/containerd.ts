@@ -184,13 +184,8 @@ export class ContainerdWatch {
     asOf: number,
   ): boolean {
     const runtime = namespace === DOCKERS ? 'docker' : 'containerd';
-    const identity = containerIdentity({
-      id,
-      runtime,
-      imageName: image,
-      labels,
-      runtimeNamespace: namespace,
-    });
+    const stated = { id, runtime, imageName: image, labels, runtimeNamespace: namespace } as const;
+    const identity = containerIdentity(stated, this.#options.chosenLabels);
     if (identity !== undefined) this.#table.identify('containerd', identity, asOf);
     return identity !== undefined;
   }

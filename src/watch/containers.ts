@@ -11,9 +11,11 @@ export interface ContainerSettings {
   readonly containerdSocket: string;
   readonly metrics: ReadonlySet<string>;
   readonly replace: ReadonlySet<string>;
+  /** Of containers, too, where no kubelet made them. */
+  readonly podLabels: ReadonlySet<string>;
 }
 
-export interface ContainersOptions extends FeedTools {
+export interface ContainersOptions extends Omit<FeedTools, 'chosenLabels'> {
   readonly settings: ContainerSettings;
   /** Whether the kernel's own word of a kill arrives. */
   readonly kernelSees: () => boolean;
@@ -109,14 +111,18 @@ export class Containers {
       import('../docker/engine-api.ts'),
       import('./docker.ts'),
     ]);
-    const watch = new DockerWatch({ ...this.#options, engine: new DockerEngine(socket), table: this.table });
+    const watch = new DockerWatch({ ...this.#tools(), engine: new DockerEngine(socket), table: this.table });
     this.#follow({ name: 'Docker', option: 'docker-socket', socket, watch });
   }
 
   async #followContainerd(socket: string, without: readonly string[]): Promise<void> {
     const { ContainerdWatch } = await import('./containerd.ts');
-    const watch = new ContainerdWatch({ ...this.#options, socket, table: this.table, without });
+    const watch = new ContainerdWatch({ ...this.#tools(), socket, table: this.table, without });
     this.#follow({ name: 'containerd', option: 'containerd-socket', socket, watch });
+  }
+
+  #tools(): FeedTools {
+    return { ...this.#options, chosenLabels: this.#options.settings.podLabels };
   }
 
   #follow(feed: Feed): void {

@@ -132,13 +132,9 @@ export class DockerWatch {
 
   #identify({ id, attributes, action, at }: DockerEvent): void {
     if (action !== 'rename' && Object.hasOwn(attributes, EXIT_CODE)) this.#hidden.add(id);
-    const identity = containerIdentity({
-      id,
-      runtime: 'docker',
-      name: attributes.name,
-      imageName: attributes.image,
-      labels: attributes,
-    });
+    const { name, image, execID: _, exitCode: __, signal: ___, ...labels } = attributes;
+    const stated = { id, runtime: 'docker', name, imageName: image, labels } as const;
+    const identity = containerIdentity(stated, this.#options.chosenLabels);
     if (identity !== undefined) this.#table.identify('docker', identity, at);
   }
 
@@ -159,14 +155,9 @@ export class DockerWatch {
     const container = await this.#engine.container(id, signal);
     if (container === undefined) return;
     const { Name, Image, Config } = container;
-    const identity = containerIdentity({
-      id,
-      runtime: 'docker',
-      name: typeof Name === 'string' ? Name.replace(/^\//, '') : undefined,
-      imageName: Config?.Image,
-      imageId: Image,
-      labels: Config?.Labels,
-    });
+    const name = typeof Name === 'string' ? Name.replace(/^\//, '') : undefined;
+    const said = { imageName: Config?.Image, imageId: Image, labels: Config?.Labels };
+    const identity = containerIdentity({ id, runtime: 'docker', name, ...said }, this.#options.chosenLabels);
     if (identity === undefined) return;
     if (Object.hasOwn(Object(Config?.Labels ?? {}), EXIT_CODE)) this.#hidden.add(id);
     this.#table.identify('docker', identity, asOf);

@@ -5,7 +5,7 @@ import { AgentProcess } from '../agent-process.ts';
 import { oomKills } from '../kills/kills.ts';
 import { Docker, dockerPackages } from '../servers/docker.ts';
 import { until } from '../sinks/contract.ts';
-import { importVictim, LIMIT, runVictim } from './victim-image.ts';
+import { importVictim, LIMIT, runVictim, toldOf } from './victim-image.ts';
 
 const packages = await dockerPackages();
 const skip = 'missing' in packages && packages.missing;
@@ -62,7 +62,16 @@ describe('container_restarts, container_ooms, container_last_exit_code', { skip 
   it('children killed, ten one after another and then five at once: fifteen, as the kernel says', async (t) => {
     const { of, agent } = await replaced(t);
     const id = await docker.command(
-      ...['run', '--detach', '--interactive', '--network=none', '--memory', String(LIMIT), 'victim'],
+      ...['run', '--detach', '--interactive', '--network=none', '--memory', String(LIMIT), '--name=kids'],
+      ...[
+        '--label',
+        'com.docker.compose.service=cart',
+        '--label',
+        'team=shop',
+        '--label',
+        'key=tr0ub4dor',
+        'victim',
+      ],
       ...['/victim', 'parent', '/dev/null', '1000000'],
     );
     t.after(() => docker.command('rm', '--force', id));
@@ -77,10 +86,16 @@ describe('container_restarts, container_ooms, container_last_exit_code', { skip 
       container_ooms: 15,
       container_last_exit_code: 0,
     });
+    const { image, ...told } = toldOf(agent, id)[0]?.container ?? {};
+    const labels = { 'com.docker.compose.service': 'cart', team: 'shop' };
+    assert.deepEqual(told, { id, name: 'kids', runtime: 'docker', labels });
+    assert.equal(image?.name, 'victim');
+    assert.match(image?.id ?? '', /^sha256:[0-9a-f]{64}$/);
+
     // How many more Docker itself has seen depends on the kernel: each event is one of a cgroup, not one of a process.
     const events = (await docker.events(id)).filter((each) => each === 'oom').length;
     t.diagnostic(
-      `the kernel killed 15, Docker told ${events} oom events, the agent ${agent.incidents.length} incidents`,
+      `the kernel killed 15, Docker told ${events} oom events, the agent ${toldOf(agent, id).length} incidents`,
     );
   });
 
@@ -93,6 +108,18 @@ describe('container_restarts, container_ooms, container_last_exit_code', { skip 
     t.after(() => docker.command('rm', '--force', id));
     const all = { container_restarts: 4, container_ooms: 4, container_last_exit_code: 137 };
     await until(async () => JSON.stringify(await of(id)) === JSON.stringify(all), 'the fourth end', 30_000);
+  });
+
+  it('twenty containers killed at about the same time: one each', async (t) => {
+    const { of } = await replaced(t);
+    const ids = await Promise.all(Array.from({ length: 20 }, () => runVictim(t, docker, 'hog', '3000')));
+    const all = { container_restarts: 1, container_ooms: 1, container_last_exit_code: 137 };
+    for (const id of ids)
+      await until(
+        async () => JSON.stringify(await of(id)) === JSON.stringify(all),
+        `the end of ${id}`,
+        60_000,
+      );
   });
 
   it('without --replace the same on the own port, and the first start is no restart', async (t) => {

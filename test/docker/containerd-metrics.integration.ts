@@ -79,7 +79,12 @@ describe('containerd without Kubernetes', { skip }, () => {
     const told = agent.incidents.filter(({ container }) => container?.name === 'name-of-c1');
     assert.deepEqual(
       told.map(({ container }) => container),
-      Array(5).fill({ id: 'c1', name: 'name-of-c1', runtime: 'containerd' }),
+      Array(5).fill({
+        id: 'c1',
+        name: 'name-of-c1',
+        runtime: 'containerd',
+        labels: { 'nerdctl/name': 'name-of-c1' },
+      }),
     );
 
     await ctr('task', 'rm', '--force', 'c1');
@@ -95,15 +100,22 @@ describe('containerd without Kubernetes', { skip }, () => {
     await agent.until(() => toldOf(agent, id).length > 0, 'the kill');
     const incident = toldOf(agent, id)[0] ?? assert.fail();
     assert.deepEqual(incident.container, { id });
-    const finder = new ContainerdFinder(() => docker.containerdSocket);
+    const finder = new ContainerdFinder(() => docker.containerdSocket, new Set());
     assert.equal(finder.concerns(incident), true);
     assert.deepEqual(await finder.find(incident, new AbortController().signal), {
-      identity: { container: { id, name: `name-of-${id}`, runtime: 'containerd' } },
+      identity: {
+        container: {
+          id,
+          name: `name-of-${id}`,
+          runtime: 'containerd',
+          labels: { 'nerdctl/name': `name-of-${id}` },
+        },
+      },
       isPartial: false,
     });
-    const nowhere = new ContainerdFinder(() => undefined);
+    const nowhere = new ContainerdFinder(() => undefined, new Set());
     assert.equal(nowhere.concerns(incident), false);
-    const broken = new ContainerdFinder(() => '/nonexistent/containerd.sock');
+    const broken = new ContainerdFinder(() => '/nonexistent/containerd.sock', new Set());
     await assert.rejects(broken.find(incident, new AbortController().signal), /ENOENT/);
   });
 });

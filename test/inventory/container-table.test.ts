@@ -44,6 +44,19 @@ describe('who a container is', () => {
     assert.equal(containerIdentity({ id: ID, runtime: 'docker', name: 'a\ud800b' })?.name, 'a\ufffdb');
   });
 
+  it('keeps the labels that somebody asked for, as far as there is room', () => {
+    const labels = { team: 'shop', secret: 'x', 'nerdctl/name': 'job' };
+    const keep = (...names: string[]) =>
+      containerIdentity({ id: ID, runtime: 'docker', labels }, new Set(names))?.labels;
+    assert.deepEqual(keep('team', 'other'), { 'nerdctl/name': 'job', team: 'shop' });
+    assert.deepEqual(keep('*'), { 'nerdctl/name': 'job', team: 'shop', secret: 'x' });
+    const many = Object.fromEntries(
+      Array.from({ length: 1000 }, (_, index) => [`label-${index}`, 'x'.repeat(600)]),
+    );
+    const all = containerIdentity({ id: ID, runtime: 'docker', labels: many }, new Set(['*']))!.labels;
+    assert.equal(Object.keys(all).length, 15);
+  });
+
   it('is nobody where the id cannot be one', () => {
     for (const id of ['', '../../etc/passwd', 'a b', '-a', 'a-', 'x'.repeat(129), 7 as unknown as string])
       assert.equal(containerIdentity({ id, runtime: 'docker' }), undefined, String(id));

@@ -29,6 +29,7 @@ describe('the watch of a real Docker', { skip }, () => {
       engine: new DockerEngine(docker.socket),
       table,
       observer: diary,
+      chosenLabels: new Set(['team']),
       now: Date.now,
       sleep: (ms, signal) => sleep(ms, undefined, { signal }),
       random: Math.random,
@@ -53,7 +54,14 @@ describe('the watch of a real Docker', { skip }, () => {
   }
 
   it('knows those that were there before it: running, ended, never started', async (t) => {
-    const labels = ['--label', 'com.docker.compose.service=cart', '--label', 'secret=tr0ub4dor'];
+    const labels = [
+      '--label',
+      'com.docker.compose.service=cart',
+      '--label',
+      'team=shop',
+      '--label',
+      'secret=tr0ub4dor',
+    ];
     const lives = await run(t, '--name=lives', ...labels, ...LIVES);
     const ended = await run(t, '--name=ended', 'victim', '/victim', 'no-such-thing');
     const created = await docker.command('create', '--name=created', 'victim', '/victim');
@@ -66,7 +74,7 @@ describe('the watch of a real Docker', { skip }, () => {
     assert.equal(known.name, 'lives');
     assert.equal(known.image?.name, 'victim');
     assert.match(known.image?.id ?? '', /^sha256:[0-9a-f]{64}$/);
-    assert.deepEqual(known.labels, { 'com.docker.compose.service': 'cart' });
+    assert.deepEqual(known.labels, { 'com.docker.compose.service': 'cart', team: 'shop' });
     const { ExitCode } = await docker.inspect(ended);
     assert.notEqual(ExitCode, 0);
     assert.deepEqual(state(table.get(ended)!), {

@@ -30,6 +30,7 @@ describe('the watch of Docker, where Docker misbehaves', () => {
       engine: new DockerEngine(docker.socket),
       table,
       observer: diary,
+      chosenLabels: new Set(['team']),
       now: () => now,
       sleep: (_ms, signal) =>
         new Promise((resolve) => {
@@ -190,6 +191,7 @@ describe('the watch of Docker, where Docker misbehaves', () => {
       engine: new DockerEngine(`${docker.socket}.not`),
       table,
       observer: diary,
+      chosenLabels: new Set(['team']),
       now: () => START,
       sleep: () => new Promise(() => {}),
       random: () => 0.5,
