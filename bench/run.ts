@@ -1,5 +1,5 @@
 /**
- * `npm run bench [-- --only capture,footprint,exec,kubernetes,redact,store,log-tail,kafka,elasticsearch] [-- --peer-oom-notifier PATH]`
+ * `npm run bench [-- --only capture,footprint,exec,kubernetes,short-lived-pods,redact,store,log-tail,kafka,elasticsearch] [-- --peer-oom-notifier PATH]`
  * Everything is measured side by side in one run and printed as tables; nothing here passes or fails.
  */
 import { execFileSync } from 'node:child_process';
@@ -30,18 +30,19 @@ const benches: Record<string, () => Promise<void> | void> = {
     const { benchKubernetes } = await import('./kubernetes.ts');
     await benchKubernetes();
   },
+  'short-lived-pods': () => script('../test/kubernetes/run.ts', '--bench', 'short-lived-pods'),
   redact: () => script('redact.ts'),
   store: () => script('store.ts'),
   'log-tail': () => script('log-tail.ts'),
   kafka: () => script('kafka-delivery.ts'),
   elasticsearch: () => script('elasticsearch-delivery.ts'),
 };
-const NEED_KILLS = new Set(['capture', 'footprint', 'exec', 'kubernetes']);
+const NEED_KILLS = new Set(['capture', 'footprint', 'exec', 'kubernetes', 'short-lived-pods']);
 
-function script(name: string): void {
+function script(name: string, ...args: readonly string[]): void {
   execFileSync(
     process.execPath,
-    ['--disable-warning=ExperimentalWarning', path.join(import.meta.dirname, name)],
+    ['--disable-warning=ExperimentalWarning', path.join(import.meta.dirname, name), ...args],
     { stdio: 'inherit' },
   );
 }

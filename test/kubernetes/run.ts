@@ -4,7 +4,8 @@
  *   npm run test:kubernetes -- [--vm] [--keep] [--cluster FOLDER] [NAME...]
  *
  * NAME: only files with that in their path. --vm: with node-b, a virtual machine with cgroup v2 and systemd. --keep: it
- * goes on when the tests have ended; --cluster FOLDER runs tests against such a one, --stop FOLDER stops it.
+ * goes on when the tests have ended; --cluster FOLDER runs tests against such a one, --stop FOLDER stops it. --bench: the benches
+ * that need a cluster, and no test.
  */
 import { spawn } from 'node:child_process';
 import { globSync, statSync } from 'node:fs';
@@ -26,6 +27,7 @@ const { values, positionals } = parseArgs({
     keep: { type: 'boolean', default: false },
     cluster: { type: 'string' },
     stop: { type: 'string' },
+    bench: { type: 'boolean', default: false },
   },
 });
 
@@ -41,12 +43,16 @@ async function main(): Promise<number> {
     say(`not run: ${missing}`);
     return 1;
   }
-  const files = globSync('test/kubernetes/**/*.cluster.ts', { cwd: ROOT })
+  const files = globSync(values.bench ? 'bench/*.cluster.ts' : 'test/kubernetes/**/*.cluster.ts', {
+    cwd: ROOT,
+  })
     .filter((file) => positionals.every((name) => file.includes(name)))
     .sort();
   // Where the tests run there is no way out: what they download is in Go's cache by then.
   await operatorCrds();
-  const agentImage = files.some((file) => file.startsWith(AGENT_TESTS)) ? await buildImage() : '';
+  const agentImage = files.some((file) => values.bench || file.startsWith(AGENT_TESTS))
+    ? await buildImage()
+    : '';
   const cluster = values.cluster === undefined ? await start() : Cluster.attach(values.cluster);
   try {
     return await runTests(cluster, files, { OOM_WITNESS_AGENT_IMAGE: agentImage });
