@@ -96,7 +96,7 @@ export class Enricher {
     this.#late += 1;
     const finding = await this.#find(incident, LATE_MS);
     this.#late -= 1;
-    if (finding === undefined || finding.isPartial) return;
+    if (finding === undefined || finding.isPartial || !tellsAnything(finding)) return;
     const completed = this.#complete(incident, finding);
     if (completed) this.#options.observer.enrichedLate(completed);
   }
@@ -128,4 +128,9 @@ export class Enricher {
     }
     return found;
   }
+}
+
+/** More than why nothing is known. */
+function tellsAnything({ identity }: Finding): boolean {
+  return identity.container !== undefined || identity.k8s !== undefined;
 }

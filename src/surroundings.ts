@@ -3,6 +3,7 @@ import { CrossCheck } from './cross-check.ts';
 import { ContainerdFinder } from './enrich/containerd.ts';
 import { ContainerFinder } from './enrich/containers.ts';
 import { Owners } from './enrich/owners.ts';
+import { PodLogs } from './enrich/pod-logs.ts';
 import { PodmanFinder } from './enrich/podman.ts';
 import { PodFinder } from './enrich/pods.ts';
 import { Enricher } from './enrich.ts';
@@ -69,7 +70,7 @@ export class Surroundings {
     const pods = new PodFinder({
       pods: settings.useKubernetes ? this.pods.table : undefined,
       owners: this.#owners,
-      logs,
+      logs: new PodLogs(logs),
       problem: () => this.pods.problem,
       timeoutMs: settings.enrichTimeout,
     });

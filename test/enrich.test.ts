@@ -133,6 +133,15 @@ it('at the end of the agent every incident is completed with what is known', asy
   assert.equal(time.timers, 0);
 });
 
+it('incidents of an earlier run of which nothing is found either are left as they are', async () => {
+  const nothing = { identity: { unknown: { k8s: 'the API is not used' } }, isPartial: false };
+  const { enricher, happened, history, time } = setup(async () => nothing);
+  history.set(bare().id, bare());
+  enricher.resume([bare()]);
+  await time.rest();
+  assert.deepEqual(happened, []);
+});
+
 it('incidents of an earlier run are completed when their pods are found, and not told again', async () => {
   const { enricher, happened, history, time } = setup(async () => NAMED);
   history.set(bare().id, bare());

@@ -18,47 +18,49 @@ const CONTAINER_LINK = new RegExp(`^(${NAME})_(${NAME})_(${NAME})-([a-f\\d]{64})
 /**
  * kubelet makes a folder for each pod before its containers start, and a link for each container as it starts. Both stay for as
  * long as the pod is there, and a little longer.
- *
- * @param places where the host's /var/log may be; the first one that tells anything is believed
  */
-export async function podFromLogs(
-  places: readonly string[],
-  podUid: string | undefined,
-  containerId: string | undefined,
-): Promise<LoggedPod | undefined> {
-  for (const logs of places) {
-    const found = await podFrom(logs, podUid, containerId);
-    if (found !== undefined) return found;
-  }
-  return undefined;
-}
+export class PodLogs {
+  readonly #places: readonly string[];
+  /** What is being read: the kills of a storm share it. */
+  readonly #reading = new Map<string, Promise<readonly string[]>>();
 
-async function podFrom(
-  logs: string,
-  podUid: string | undefined,
-  containerId: string | undefined,
-): Promise<LoggedPod | undefined> {
-  const links = containerId === undefined ? [] : await names(path.join(logs, 'containers'));
-  for (const link of links) {
-    const [, name, namespace, container, id] = CONTAINER_LINK.exec(link) ?? [];
-    if (id === containerId && name && namespace && container) return { namespace, name, container };
+  /** @param places where the host's /var/log may be; the first one that tells anything is believed */
+  constructor(places: readonly string[]) {
+    this.#places = places;
   }
-  const folders = podUid === undefined ? [] : await names(path.join(logs, 'pods'));
-  for (const folder of folders) {
-    const [, namespace, name, uid] = POD_FOLDER.exec(folder) ?? [];
-    if (uid !== podUid || !namespace || !name) continue;
-    const containers = await names(path.join(logs, 'pods', folder));
+
+  async find(podUid: string | undefined, containerId: string | undefined): Promise<LoggedPod | undefined> {
+    for (const logs of this.#places) {
+      const found = (await this.#byLink(logs, containerId)) ?? (await this.#byFolder(logs, podUid));
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  async #byLink(logs: string, containerId: string | undefined): Promise<LoggedPod | undefined> {
+    if (containerId === undefined) return undefined;
+    const links = await this.#names(path.join(logs, 'containers'));
+    const link = links.find((each) => each.endsWith(`-${containerId}.log`));
+    const [, name, namespace, container] = CONTAINER_LINK.exec(link ?? '') ?? [];
+    return name && namespace && container ? { namespace, name, container } : undefined;
+  }
+
+  async #byFolder(logs: string, podUid: string | undefined): Promise<LoggedPod | undefined> {
+    if (podUid === undefined) return undefined;
+    const folders = await this.#names(path.join(logs, 'pods'));
+    const folder = folders.find((each) => each.endsWith(`_${podUid}`));
+    const [, namespace, name] = POD_FOLDER.exec(folder ?? '') ?? [];
+    if (folder === undefined || !namespace || !name) return undefined;
+    const containers = await this.#names(path.join(logs, 'pods', folder));
     const [only] = containers.length === 1 ? containers : [];
     return { namespace, name, ...(only !== undefined && { container: only }) };
   }
-  return undefined;
-}
 
-/** A folder that is not there has nothing in it. */
-async function names(folder: string): Promise<readonly string[]> {
-  try {
-    return await readdir(folder);
-  } catch {
-    return [];
+  /** A folder that is not there has nothing in it. */
+  #names(folder: string): Promise<readonly string[]> {
+    const reading = this.#reading.get(folder) ?? readdir(folder).catch(() => []);
+    this.#reading.set(folder, reading);
+    void reading.then(() => this.#reading.delete(folder));
+    return reading;
   }
 }

@@ -4,14 +4,13 @@ import type { PodTable } from '../inventory/pod-table.ts';
 import type { KnownPod, KnownPodContainer } from '../kubernetes/pod.ts';
 import { identityOfPod } from './identity.ts';
 import type { Owners } from './owners.ts';
-import { type LoggedPod, podFromLogs } from './pod-logs.ts';
+import type { LoggedPod, PodLogs } from './pod-logs.ts';
 
 export interface PodFinderOptions {
   /** Undefined where the API is not used: then the names of log files are all there is. */
   readonly pods: PodTable | undefined;
   readonly owners: Owners | undefined;
-  /** Where the host's /var/log may be. */
-  readonly logs: readonly string[];
+  readonly logs: PodLogs;
   /** Why the API does not answer; undefined while it does. */
   readonly problem: () => string | undefined;
   /** For the reason why something is missing. */
@@ -42,7 +41,7 @@ export class PodFinder implements Finder {
         const found = this.#inTable(pods, uid, id);
         if (found?.container !== undefined || (found && (id === undefined || signal.aborted)))
           return this.#named(found.pod, found.container, id, signal);
-        logged ??= await podFromLogs(logs, uid, id);
+        logged ??= await logs.find(uid, id);
         if (found && logged?.container !== undefined) {
           const container = found.pod.containers.find(({ name }) => name === logged?.container);
           return this.#named(found.pod, container, id, signal);
@@ -51,7 +50,7 @@ export class PodFinder implements Finder {
         await change;
       }
     }
-    logged ??= await podFromLogs(logs, uid, id);
+    logged ??= await logs.find(uid, id);
     return this.#fromLogs(uid, logged);
   }
 

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { identified } from '../../src/enrich/identity.ts';
 import { Owners } from '../../src/enrich/owners.ts';
+import { PodLogs } from '../../src/enrich/pod-logs.ts';
 import { PodFinder, type PodFinderOptions } from '../../src/enrich/pods.ts';
 import type { Incident } from '../../src/incident.ts';
 import { PodTable } from '../../src/inventory/pod-table.ts';
@@ -34,7 +35,13 @@ function noLogs(t: TestContext): string {
 
 function finder(t: TestContext, given: Partial<PodFinderOptions> = {}) {
   const pods = new PodTable(() => 0);
-  const options = { pods, owners: undefined, logs: [noLogs(t)], problem: () => undefined, timeoutMs: 2000 };
+  const options = {
+    pods,
+    owners: undefined,
+    logs: new PodLogs([noLogs(t)]),
+    problem: () => undefined,
+    timeoutMs: 2000,
+  };
   const podFinder = new PodFinder({ ...options, ...given });
   const find = async (incident: Incident, signal = AbortSignal.abort()) => {
     const finding = await podFinder.find(incident, signal);
@@ -117,7 +124,7 @@ describe('without the API', () => {
   it("the names of kubelet's log files tell the pod and the container", async (t) => {
     const logs = noLogs(t);
     mkdirSync(path.join(logs, 'pods', `web_shop-5d8f7c-x2x_${UID}`, 'shop'), { recursive: true });
-    const { find } = finder(t, { pods: undefined, logs: [logs] });
+    const { find } = finder(t, { pods: undefined, logs: new PodLogs([logs]) });
     const { incident, isPartial } = await find(bare());
     assert.equal(isPartial, false, 'nothing better will come');
     assert.equal(incident.k8s?.namespace?.name, 'web');
@@ -131,7 +138,7 @@ describe('without the API', () => {
       mkdirSync(path.join(logs, 'pods', `web_shop-5d8f7c-x2x_${UID}`, name), { recursive: true });
     mkdirSync(path.join(logs, 'containers'));
     symlinkSync('nowhere', path.join(logs, 'containers', `shop-5d8f7c-x2x_web_side-${ID}.log`));
-    const { find } = finder(t, { pods: undefined, logs: [logs] });
+    const { find } = finder(t, { pods: undefined, logs: new PodLogs([logs]) });
     assert.equal((await find(bare())).incident.k8s?.container?.name, 'side');
   });
 
@@ -139,7 +146,7 @@ describe('without the API', () => {
     const logs = noLogs(t);
     mkdirSync(path.join(logs, 'containers'));
     symlinkSync('nowhere', path.join(logs, 'containers', `shop-5d8f7c-x2x_web_side-${ID}.log`));
-    const { pods, find } = finder(t, { logs: [logs] });
+    const { pods, find } = finder(t, { logs: new PodLogs([logs]) });
     pods.apply(pod({ containers: [podContainer(), podContainer({ name: 'side', restartCount: 4 })] }));
     const { incident } = await find(bare(), new AbortController().signal);
     assert.deepEqual(incident.k8s?.container, { name: 'side', restart_count: 4 });
@@ -157,7 +164,7 @@ describe('without the API', () => {
     it(`a folder called ${name} names nothing`, async (t) => {
       const logs = noLogs(t);
       mkdirSync(path.join(logs, 'pods', name), { recursive: true });
-      const { find } = finder(t, { pods: undefined, logs: [logs] });
+      const { find } = finder(t, { pods: undefined, logs: new PodLogs([logs]) });
       assert.equal((await find(bare())).incident.k8s?.pod?.name, undefined);
     });
 });
