@@ -1,31 +1,25 @@
 import { types } from 'node:util';
-import * as v from 'valibot';
 import {
-  type Catalogue,
-  catalogue,
-  type OptionGroup,
-  type Spelling,
-  secretFileName,
-  separator,
-} from './config/catalogue.ts';
-import { readConfigFile } from './config/config-file.ts';
-import { nearest } from './config/nearest.ts';
-import { dashed, environmentName, type Option, OptionError } from './config/option.ts';
-import { type AgentSettings, agentSettings, INHERITED_VARIABLES, usesKubernetes } from './config/options.ts';
-import { inheritedSettings, programsNamed, type Replaced, refuseUnused } from './config/replaced.ts';
-import { readSmallFile } from './config/small-file.ts';
-import { shown } from './format.ts';
+  assign,
+  type ConfigSources,
+  environmentAssignments,
+  fileAssignments,
+  flagAssignments,
+  inheritedAssignments,
+  type SetOption,
+} from './config/assignments.ts';
+import { type Catalogue, catalogue, type OptionGroup } from './config/catalogue.ts';
+import { OptionError } from './config/option.ts';
+import { type AgentSettings, agentSettings, usesKubernetes } from './config/options.ts';
+import { type Origin, written } from './config/origin.ts';
+import { programsNamed, type Replaced, refuseUnused } from './config/replaced.ts';
+import { implied, resolve, unset, valuesOf } from './config/resolve.ts';
 import type { ReplacedProgram } from './replaced/program.ts';
 import type { SinkModule, SinkSurroundings } from './sink.ts';
 import type { NamedSink } from './sinks.ts';
 
-export type Origin =
-  | { readonly kind: 'flag'; readonly name: string }
-  | { readonly kind: 'environment'; readonly name: string }
-  | { readonly kind: 'file'; readonly path: string; readonly key: string }
-  | { readonly kind: 'replaced'; readonly name: string }
-  | { readonly kind: 'default' }
-  | { readonly kind: 'unset' };
+export type { ConfigSources, Flag } from './config/assignments.ts';
+export type { Origin } from './config/origin.ts';
 
 export interface ResolvedOption {
   readonly name: string;
@@ -54,18 +48,6 @@ export interface Config extends AgentSettings {
   readonly sinks: readonly ConfiguredSink[];
   /** Every option there is, in the order of help. */
   readonly options: readonly ResolvedOption[];
-}
-
-/** A flag of the command line: its name without dashes and its text, or true where it takes none. */
-export interface Flag {
-  readonly name: string;
-  readonly value: string | true;
-}
-
-export interface ConfigSources {
-  /** In the order of the command line: of two equal ones the last counts, lists are joined. */
-  readonly flags: readonly Flag[];
-  readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
 /**
@@ -122,202 +104,6 @@ function replacedPrograms(all: Catalogue, set: SetOption | undefined): ReplacedP
   return programsNamed(resolve(option, set).value as ReadonlySet<string>);
 }
 
-function* inheritedAssignments(
-  programs: readonly ReplacedProgram[],
-  environment: ConfigSources['environment'],
-): Generator<Assignment> {
-  for (const { name, variable, value } of inheritedSettings(programs, environment))
-    yield { name, value, origin: { kind: 'environment', name: variable } };
-}
-
-/** Where nobody says anything, a program that is replaced does. */
-function implied(told: Resolved, replaced: readonly Replaced[]): Resolved {
-  const { option, origin } = told;
-  if (origin.kind !== 'default' && origin.kind !== 'unset') return told;
-  for (const { program, implied } of replaced) {
-    const text = implied?.[option.name];
-    if (text === undefined) continue;
-    const origin: Origin = { kind: 'replaced', name: `--replace ${program.name}` };
-    return { option, value: parse(option, text, origin), text, origin };
-  }
-  return told;
-}
-
-function valuesOf(resolved: readonly Resolved[]): Record<string, unknown> {
-  return Object.fromEntries(resolved.map(({ option, value }) => [option.name, value]));
-}
-
-/** What one source says about one option. */
-interface Assignment {
-  readonly name: string;
-  readonly value: string | true | readonly string[];
-  readonly origin: Origin;
-}
-
-interface SetOption {
-  readonly spelling: Spelling;
-  readonly value: string | true;
-  readonly origin: Origin;
-}
-
-function assign(all: Catalogue, assignments: Iterable<Assignment>): Map<string, SetOption> {
-  const set = new Map<string, SetOption>();
-  for (const assignment of assignments) {
-    const { name, origin } = assignment;
-    const spelling = all.spellings.get(name);
-    if (spelling === undefined) throw unknownName(all, name, origin);
-    const { option } = spelling;
-    let value = oneText(option, assignment);
-    const earlier = set.get(option.name);
-    if (earlier !== undefined) {
-      if (origin.kind !== 'flag' || earlier.spelling.isFile !== spelling.isFile)
-        throw new OptionError(
-          option.name,
-          `${written(earlier.origin)} and ${written(origin)} both set --${option.name}. Keep one of them.`,
-        );
-      const between = spelling.isFile ? undefined : separator(option);
-      if (between !== undefined) value = `${earlier.value}${between}${value}`;
-    }
-    set.set(option.name, { spelling, value, origin });
-  }
-  return set;
-}
-
-function oneText(option: Option, { value, origin }: Assignment): string | true {
-  if (typeof value === 'object') {
-    const between = separator(option);
-    if (between === undefined)
-      throw new OptionError(option.name, `${subject(option, origin)}: must be one value, not a list.`);
-    return oneText(option, { name: option.name, value: value.join(between), origin });
-  }
-  if (value === '')
-    throw new OptionError(
-      option.name,
-      `${subject(option, origin)}: is empty. Give it a value or leave it out.`,
-    );
-  return value;
-}
-
-function flagAssignments(flags: readonly Flag[]): Assignment[] {
-  return flags.map(({ name, value }) => ({ name, value, origin: { kind: 'flag', name: dashed(name) } }));
-}
-
-async function fileAssignments(path: string): Promise<Assignment[]> {
-  const settings = await readConfigFile(path);
-  return settings.map(({ name, key, value }) => {
-    if (name === 'config')
-      throw new OptionError('config', `--config: ${path}: cannot name another configuration file.`);
-    return { name, value, origin: { kind: 'file', path, key } };
-  });
-}
-
-const PREFIX = environmentName('');
-/** `OOM_WITNESS_TEST_…` belongs to this project's tests. */
-const FOR_TESTS = environmentName('test-');
-/** What Kubernetes gives every container in the namespace of a Service called oom-witness (or oom-witness-…). */
-const SERVICE_VARIABLE =
-  /_(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=|_PORT=(tcp|udp|sctp):/;
-
-function* environmentAssignments(
-  all: Catalogue,
-  environment: ConfigSources['environment'],
-): Generator<Assignment> {
-  const names = new Map([...all.spellings.keys()].map((name) => [environmentName(name), name]));
-  const ours = new Set<string>();
-  for (const [variable, value] of Object.entries(environment)) {
-    if (!variable.startsWith(PREFIX) || variable.startsWith(FOR_TESTS) || !value) continue;
-    const name = names.get(variable);
-    if (name !== undefined) {
-      ours.add(name);
-      yield { name, value, origin: { kind: 'environment', name: variable } };
-    } else if (!SERVICE_VARIABLE.test(`${variable}=${value}`)) {
-      // The common prefix would make everything look alike.
-      const word = variable.slice(PREFIX.length).toLowerCase().replaceAll('_', '-');
-      const meant = nearest(word, all.spellings.keys());
-      throw new OptionError(
-        word,
-        `${variable}: no option has this environment variable.${hint(meant && environmentName(meant))}`,
-      );
-    }
-  }
-  for (const [variable, name] of INHERITED_VARIABLES) {
-    const value = environment[variable];
-    if (!value || ours.has(name)) continue;
-    ours.add(name);
-    yield { name, value, origin: { kind: 'environment', name: variable } };
-  }
-}
-
-function unknownName(all: Catalogue, name: string, origin: Origin): OptionError {
-  if (origin.kind !== 'file') return new OptionError(name, `${dashed(name)}: no such option.`);
-  const meant = nearest(name, all.spellings.keys());
-  return new OptionError(
-    name,
-    `--config: ${origin.path}: ${shown(origin.key, 100)}: no such option.${hint(meant)}`,
-  );
-}
-
-function hint(meant: string | undefined): string {
-  return meant === undefined ? ' See --help.' : ` Did you mean ${meant}?`;
-}
-
-interface Resolved {
-  readonly option: Option;
-  readonly value: unknown;
-  readonly text?: string;
-  readonly origin: Origin;
-}
-
-function resolve(option: Option, set: SetOption | undefined): Resolved {
-  if (set === undefined) {
-    const { default: text } = option;
-    if (text === undefined) return unset(option);
-    return { option, value: parse(option, text, { kind: 'default' }), text, origin: { kind: 'default' } };
-  }
-  const { spelling, origin } = set;
-  const given = spelling.isFile ? readSecret(option, String(set.value), origin) : set.value;
-  const value = parse(option, given, origin);
-  return { option, value, text: option.secret ? '***' : String(given), origin };
-}
-
-function unset(option: Option): Resolved {
-  return { option, value: undefined, origin: { kind: 'unset' } };
-}
-
-function readSecret(option: Option, path: string, origin: Origin): string {
-  const at = `${subject({ name: secretFileName(option) }, origin)}: ${path}`;
-  let text: string;
-  try {
-    text = readSmallFile(path).trimEnd();
-  } catch (error) {
-    throw new OptionError(option.name, `${at}: cannot be read: ${(error as Error).message}.`);
-  }
-  if (text === '')
-    throw new OptionError(option.name, `${at}: is empty. Write the value of --${option.name} into it.`);
-  return text;
-}
-
-const TRUTH = v.union(
-  [v.boolean(), v.pipe(v.string(), v.parseBoolean())],
-  'takes no value, or one of true, yes, on, 1, false, no, off, 0',
-);
-
-function parse(option: Option, given: string | true, origin: Origin): unknown {
-  const input = option.value === undefined ? check(option, TRUTH, given, origin) : given;
-  return check(option, option.schema, input, origin);
-}
-
-function check(option: Option, schema: v.GenericSchema, input: unknown, origin: Origin): unknown {
-  const result = v.safeParse(schema, input);
-  if (result.success) return result.output;
-  const { message, received } = result.issues[0];
-  const problem = message.replace(/\.$/, '');
-  // A schema's message of its own accord shows what it got.
-  const said = option.secret ? problem.replaceAll(received, '***') : problem;
-  const got = option.secret || problem.includes(received) ? '' : ` (got "${shown(String(input), 100)}")`;
-  throw new OptionError(option.name, `${subject(option, origin)}: ${said}${got}.`);
-}
-
 function configured(
   { name, module }: NamedSink,
   values: Readonly<Record<string, unknown>>,
@@ -337,16 +123,6 @@ function configured(
       `${error.message} (--${error.option} comes from ${written(origin)}.)`,
     );
   }
-}
-
-/** How a message begins: the option and, unless it was a flag, where its value stands. */
-function subject({ name }: Pick<Option, 'name'>, origin: Origin): string {
-  return origin.kind === 'flag' ? origin.name : `--${name} (${written(origin)})`;
-}
-
-function written(origin: Origin): string {
-  if (origin.kind === 'file') return `${origin.key} in ${origin.path}`;
-  return 'name' in origin ? origin.name : origin.kind;
 }
 
 /** Arrays and plain objects; what a class made keeps its own rules. */
