@@ -15,7 +15,6 @@ import type { CapturedProcess } from '../processes/captured-process.ts';
 import { ProcessJournalFile } from '../processes/process-journal.ts';
 import { ProcessTable } from '../processes/process-table.ts';
 import { Redactor } from '../redact.ts';
-import { collectGarbage } from '../spare-memory.ts';
 import type { KillSource, Sighting, SourceContext } from '../watch/kill-source.ts';
 import { CaptureClock } from './clock.ts';
 import { GroupKillSettings } from './group-kill-settings.ts';
@@ -67,8 +66,6 @@ export class CaptureLoop {
   #scanning = false;
   #suspended: number;
   #nextRefresh = 0;
-  /** Undefined: what the start has left behind is collected. */
-  #eventsBefore: number | undefined = -1;
   #scanEvery: number;
   #nextScan = 0;
 
@@ -312,26 +309,6 @@ export class CaptureLoop {
     this.#nextRefresh = now + REFRESH_MS;
     this.#set('tableEntries', this.#table.size);
     this.#set('tableBytes', this.#table.bytes);
-    this.#collectStart();
-  }
-
-  /**
-   * What the start has left behind goes in the first second in which no process comes or goes: the thread is blind for
-   * 20 ms then. Once; later V8's own collections, in small steps, will do.
-   */
-  #collectStart(): void {
-    if (this.#eventsBefore === undefined) return;
-    const { counters } = this.#options;
-    const events = (['forks', 'execs', 'exits'] as const).reduce(
-      (sum, name) => sum + counters[indexOf[name]]!,
-      0,
-    );
-    if (events !== this.#eventsBefore) {
-      this.#eventsBefore = events;
-      return;
-    }
-    this.#eventsBefore = undefined;
-    collectGarbage();
   }
 
   /** It grows while the machine sleeps, so it is asked for again and again. */
