@@ -90,7 +90,7 @@ class ClusterWatch {
     this.#pods.table.listen(this.#restarts);
     this.#pods.table.listen({
       terminated: (pod, container, termination) => this.#ended(pod, container, termination),
-      forgotten: (pod) => metrics.kills.leave(pod.namespace, pod.name),
+      forgotten: (pod) => metrics.kills.leave({ namespace: pod.namespace, pod: pod.name }),
     });
     metrics.attach({
       counter: () => 0,

@@ -190,4 +190,6 @@ export interface Statement {
 export interface Systemd {
   readonly unit?: string;
   readonly slice?: string;
+  /** Whose session or service manager it belongs to. */
+  readonly user?: { readonly id: number };
 }

@@ -9,8 +9,9 @@ import { PodFinder } from './enrich/pods.ts';
 import { Enricher } from './enrich.ts';
 import type { Events } from './events.ts';
 import type { Incident, IncidentHost } from './incident.ts';
+import type { KnownContainer } from './inventory/container-table.ts';
 import type { KnownPod, KnownPodContainer, Termination } from './kubernetes/pod.ts';
-import type { KillSeries } from './metrics/kill-series.ts';
+import type { KillLabels, KillSeries } from './metrics/kill-series.ts';
 import type { PartStatus } from './server/status.ts';
 import type { Store } from './store.ts';
 import { type ContainerSettings, Containers } from './watch/containers.ts';
@@ -102,8 +103,14 @@ export class Surroundings {
     this.pods.table.listen({
       containerSeen: ({ namespace, name: pod }, { name: container }) =>
         options.series.expect({ namespace, pod, container }),
-      forgotten: ({ namespace, name }) => options.series.leave(namespace, name),
+      forgotten: ({ namespace, name }) => options.series.leave({ namespace, pod: name }),
       terminated: (_pod, _container, { finishedAt }) => this.#lookedAt(finishedAt),
+    });
+    this.containers.table.listen((type, container) => {
+      const labels = labelsOf(container);
+      if (labels === undefined) return;
+      if (type === 'seen') options.series.expect(labels);
+      else if (type === 'forgotten') options.series.leave(labels);
     });
   }
 
@@ -165,4 +172,11 @@ export class Surroundings {
     const before = Date.parse(store.bookmark(BOOKMARK) ?? '');
     if (!(Date.parse(finishedAt) <= before)) store.saveBookmark(BOOKMARK, finishedAt);
   }
+}
+
+/** As an incident in it will have them; those of pods are expected when the pod is seen. */
+function labelsOf({ name, namespace }: KnownContainer): KillLabels | undefined {
+  return namespace === undefined && name !== undefined
+    ? { namespace: '', pod: '', container: name }
+    : undefined;
 }

@@ -119,7 +119,7 @@ describe('the series of a container', () => {
     const own = metrics();
     own.kills.expect(shop);
     await own.scrape();
-    own.kills.leave('web', 'shop-1');
+    own.kills.leave({ namespace: 'web', pod: 'shop-1' });
     own.kills.killed(shop, 'cgroup', 1, 1000);
     assert.equal((await samples(own)).get(kills), 1);
     await own.scrape();
@@ -131,7 +131,7 @@ describe('the series of a container', () => {
   test('stays when a pod of its name comes back', async () => {
     const own = metrics();
     own.kills.expect(shop);
-    own.kills.leave('web', 'shop-1');
+    own.kills.leave({ namespace: 'web', pod: 'shop-1' });
     own.kills.expect(shop);
     await own.scrape();
     await own.scrape();

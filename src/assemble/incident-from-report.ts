@@ -38,6 +38,7 @@ export function incidentFromReport(report: KillReport, context: IncidentContext)
   const systemd = {
     ...(owner.unit !== undefined && { unit: owner.unit }),
     ...(owner.slice !== undefined && { slice: owner.slice }),
+    ...(owner.userId !== undefined && { user: { id: owner.userId } }),
   };
   return {
     schema: INCIDENT_SCHEMA,

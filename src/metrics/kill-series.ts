@@ -64,10 +64,13 @@ export class KillSeries {
     this.#lastKill.set({ ...labels }, subject.lastKill);
   }
 
-  /** They will not be killed again: `pod` is gone for good. */
-  leave(namespace: string, pod: string): void {
-    for (const subject of this.#subjects.values())
-      if (subject.labels.namespace === namespace && subject.labels.pod === pod) subject.leaving = true;
+  /** They will not be killed again: what has these labels is gone for good. */
+  leave(labels: Partial<KillLabels>): void {
+    for (const subject of this.#subjects.values()) {
+      const own: Partial<KillLabels> = { ...subject.labels, ...labels };
+      if (Object.entries(subject.labels).every(([name, value]) => own[name as keyof KillLabels] === value))
+        subject.leaving = true;
+    }
   }
 
   /** To be called after a scrape was answered. */
