@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict';
+import { describe, it, type TestContext } from 'node:test';
+import { Events } from '../src/events.ts';
+import type { Incident } from '../src/incident.ts';
+import { Metrics } from '../src/metrics.ts';
+import { Store } from '../src/store.ts';
+import { Surroundings } from '../src/surroundings.ts';
+import { VirtualTime } from './deliver/virtual-time.ts';
+import { containerKill, HOST, valid } from './incidents.ts';
+import { containerId, oomKilled, pod, podContainer, UID } from './inventory/pods.ts';
+
+const ID = containerId('a');
+
+/** The store and metrics of an agent, and what is around it, with nothing connected. */
+function setup(t: TestContext, useKubernetes = true) {
+  const time = new VirtualTime();
+  const metrics = new Metrics({ version: '1', node: '26', sinks: ['kafka'], now: time.now });
+  const events = new Events(() => {}, metrics, time.now);
+  const store = Store.open({ stateDir: undefined, sinks: ['kafka'], now: time.now, observer: events });
+  t.after(() => store.close());
+  const ready: Incident[] = [];
+  const commit = (incident: Incident) => {
+    surroundings.committed(store.commit([incident], undefined, (each) => surroundings.heldUntil(each)));
+  };
+  const surroundings: Surroundings = new Surroundings({
+    settings: {
+      ...{ dockerSocket: 'off', containerdSocket: 'off', metrics: new Set(), replace: new Set() },
+      ...{ useKubernetes, kubeconfig: undefined, nodeName: 'node-7' },
+      ...{ podLabels: new Set(), podAnnotations: new Set(), enrichTimeout: 2000 },
+    },
+    logs: [],
+    roots: [],
+    host: HOST,
+    kernelSees: () => true,
+    store,
+    series: metrics.kills,
+    events,
+    enriched: (incident) => ready.push(incident),
+    commit,
+    now: time.now,
+    sleep: time.sleep,
+    random: () => 0.5,
+  });
+  t.after(() => surroundings.stop());
+  const kills = async (labels: string) => {
+    const series = `oom_witness_kills_total{${labels},scope="cgroup"} `;
+    const line = (await metrics.scrape()).split('\n').find((each) => each.startsWith(series));
+    return line && Number(line.slice(series.length));
+  };
+  return { time, store, surroundings, commit, ready, kills };
+}
+
+function bare(): Incident {
+  const { k8s: _, ...incident } = containerKill();
+  return valid({ ...incident, container: { id: ID }, k8s: { pod: { uid: UID } } });
+}
+
+const SHOP = 'namespace="web",pod="shop-5d8f7c-x2x",container="shop"';
+
+describe('a kill in a pod', () => {
+  it('is named before it is delivered, and counted for its container, whose series was there with 0', async (t) => {
+    const { surroundings, commit, ready, kills, store, time } = setup(t);
+    surroundings.pods.table.apply(pod({ containers: [podContainer({ id: ID, running: true })] }));
+    assert.equal(await kills(SHOP), 0);
+    commit(bare());
+    assert.deepEqual(store.pending('kafka', 1), [], 'held');
+    await time.rest();
+    assert.equal(ready[0]?.k8s?.pod?.name, 'shop-5d8f7c-x2x');
+    assert.equal(store.pending('kafka', 1)[0]?.delivery.incident.k8s?.pod?.name, 'shop-5d8f7c-x2x');
+    assert.equal(await kills(SHOP), 1);
+  });
+
+  it('gets the word of the cluster when that comes', async (t) => {
+    const { surroundings, commit, store, time } = setup(t);
+    surroundings.pods.table.apply(pod({ containers: [podContainer({ id: ID, running: true })] }));
+    commit(bare());
+    await time.rest();
+    surroundings.pods.table.apply(pod({ containers: [podContainer({ id: ID, terminated: oomKilled(ID) })] }));
+    assert.deepEqual(store.get(bare().id)?.witness, ['kmsg', 'kubernetes']);
+  });
+
+  it('that only the status tells of is an incident after ten seconds, once, also after a restart', async (t) => {
+    const { surroundings, ready, time } = setup(t);
+    const finishedAt = new Date(time.now()).toISOString();
+    const end = { ...oomKilled(ID), finishedAt };
+    surroundings.pods.table.apply(pod({ containers: [podContainer({ id: ID, terminated: end })] }));
+    await time.advance(10_000);
+    surroundings.pods.table.apply(
+      pod({ containers: [podContainer({ id: ID, terminated: end })], ready: false }),
+    );
+    await time.advance(60_000);
+    assert.deepEqual(
+      ready.map(({ witness, k8s }) => [witness, k8s?.pod?.name]),
+      [[['kubernetes'], 'shop-5d8f7c-x2x']],
+    );
+  });
+});
+
+it('a host process does not wait for anything', async (t) => {
+  const { commit, store } = setup(t, false);
+  const { container: _, k8s: __, ...incident } = containerKill();
+  commit(valid(incident));
+  assert.equal(store.pending('kafka', 1).length, 1);
+});
+
+it('a container without Kubernetes has a series of its own, from its first sight until it is forgotten', async (t) => {
+  const { surroundings, kills, time } = setup(t, false);
+  const { table } = surroundings.containers;
+  table.identify('docker', { id: ID, runtime: 'docker', name: 'shop', labels: {} });
+  const series = 'namespace="",pod="",container="shop"';
+  assert.equal(await kills(series), 0);
+  table.gone(ID, time.now());
+  await time.advance(300_001);
+  table.get(ID);
+  await kills(series);
+  assert.equal(await kills(series), undefined);
+});
