@@ -21,10 +21,15 @@ import type { KubernetesApi } from './kubernetes/api.ts';
 import { LeaseElection } from './kubernetes/lease.ts';
 import type { KnownPod, KnownPodContainer, Termination } from './kubernetes/pod.ts';
 import { Families } from './metrics/families.ts';
+import { missingContainerMetrics } from './replaced/missing-container-metrics.ts';
+import { showsMetricsOf } from './replaced/programs.ts';
 import type { AgentStatus } from './server.ts';
 import { OomRestarts } from './watch/oom-restarts.ts';
+import { PodContainers } from './watch/pod-containers.ts';
 import { Pods } from './watch/pods.ts';
 
+/** Of all nodes; 1 KiB each, and only where their metrics are asked for. */
+const MOST_CONTAINERS = 16_384;
 const LEASE = 'oom-witness-watch';
 /** Annotation of the lease: what has been delivered. */
 const PROGRESS = 'oom-witness.io/delivered';
@@ -204,9 +209,11 @@ class ClusterWatch {
     );
   }
 
-  /** Of this machine nothing is known, and nothing is asked. */
+  /** Of this machine nothing is known, and nothing is asked: containers are what the status of their pods says. */
   #openFamilies(): Promise<Families> {
-    const containers = new ContainerTable({ now: Date.now, kernelSees: () => false });
+    const containers = new ContainerTable({ now: Date.now, kernelSees: () => false, most: MOST_CONTAINERS });
+    if (showsMetricsOf(missingContainerMetrics, this.#config))
+      this.#pods.table.listen(new PodContainers(containers, Date.now));
     return Families.open({
       own: this.#downstream.metrics,
       shown: this.#config.metrics,

@@ -10,5 +10,13 @@ export const PROGRAMS: readonly ReplacedProgram[] = [
   oomMessagesExporter,
 ];
 
+/** Whether the metrics of a program are asked for, for themselves or with all of it. */
+export function showsMetricsOf(
+  { name }: ReplacedProgram,
+  { metrics, replace }: { readonly metrics: ReadonlySet<string>; readonly replace: ReadonlySet<string> },
+): boolean {
+  return metrics.has(name) || replace.has(name);
+}
+
 /** The name of the agent's own metrics after `--metrics`. */
 export const OWN_FAMILY = 'own';

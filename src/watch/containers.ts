@@ -3,6 +3,7 @@ import type { Incident, Witness } from '../incident.ts';
 import { ContainerTable } from '../inventory/container-table.ts';
 import { cgroupOwner } from '../kernel/cgroup-path.ts';
 import { missingContainerMetrics } from '../replaced/missing-container-metrics.ts';
+import { showsMetricsOf } from '../replaced/programs.ts';
 import type { FeedStatus, FeedTools } from './container-feed.ts';
 
 export interface ContainerSettings {
@@ -62,8 +63,7 @@ export class Containers {
 
   /** Whether somebody wants to know of starts and ends. */
   get isCounted(): boolean {
-    const { metrics, replace } = this.#options.settings;
-    return metrics.union(replace).has(missingContainerMetrics.name);
+    return showsMetricsOf(missingContainerMetrics, this.#options.settings);
   }
 
   /** Where containerd can be asked for one container; undefined: nowhere, or it is followed. */

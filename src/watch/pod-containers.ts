@@ -10,10 +10,14 @@ import type { KnownPod, KnownPodContainer, Termination } from '../kubernetes/pod
 export class PodContainers implements PodListener {
   readonly #table: ContainerTable;
   readonly #now: () => number;
+  /** Unix time, ms; the times of a status are whole seconds. */
+  readonly #since: number;
 
+  /** Kills from before now are not counted. */
   constructor(table: ContainerTable, now: () => number) {
     this.#table = table;
     this.#now = now;
+    this.#since = Math.floor(now() / 1000) * 1000;
   }
 
   started(pod: KnownPod, container: KnownPodContainer): void {
@@ -29,8 +33,9 @@ export class PodContainers implements PodListener {
     const { containerId: id, exitCode, finishedAt, reason } = termination;
     if (id === undefined) return;
     if (this.#table.get(id) === undefined && !this.#identify(pod, container, id)) return;
-    this.#table.died(id, exitCode, Date.parse(finishedAt ?? '') || this.#now());
-    if (reason === 'OOMKilled') this.#table.oom(id);
+    const at = Date.parse(finishedAt ?? '') || this.#now();
+    this.#table.died(id, exitCode, at);
+    if (reason === 'OOMKilled' && at >= this.#since) this.#table.oom(id);
   }
 
   gone(pod: KnownPod): void {

@@ -34,7 +34,7 @@ describe('containers as the status of their pods tells of them', () => {
   let family: MetricFamily;
 
   beforeEach(() => {
-    now = Date.parse('2026-11-21T03:17:00Z');
+    now = Date.parse('2026-11-21T03:15:30.700Z');
     kernelSees = true;
     pods = new PodTable(() => now);
     table = new ContainerTable({ now: () => now, kernelSees: () => kernelSees });
@@ -80,6 +80,16 @@ describe('containers as the status of their pods tells of them', () => {
     kernelSees = false;
     pods.apply(pod({ containerID: `containerd://${FIRST}`, state: ended(FIRST, 137, 'OOMKilled') }));
     assert.deepEqual(await metrics(FIRST), metricsOf(0, 1, 137));
+  });
+
+  it('does not count kills from before it watched', async () => {
+    kernelSees = false;
+    const old = { startedAt: '2026-11-21T03:00:00Z', finishedAt: '2026-11-21T03:15:29Z' };
+    const { terminated } = ended(FIRST, 137, 'OOMKilled');
+    pods.apply(
+      pod({ containerID: `containerd://${FIRST}`, state: { terminated: { ...terminated, ...old } } }),
+    );
+    assert.deepEqual(await metrics(FIRST), metricsOf(0, 0, 137));
   });
 
   it('is gone with its pod', async () => {
