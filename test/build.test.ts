@@ -87,6 +87,24 @@ test('the bundle has what says who we are to Kubernetes, and nothing else of its
   );
 });
 
+test('what only some configurations need of Node.js is not loaded with the options', (t) => {
+  const folder = checkout(t);
+  run(folder, 'build.ts');
+  writeFileSync(
+    join(folder, 'tell.cjs'),
+    "process.on('exit', () => console.log(process.moduleLoadList.join()));",
+  );
+  const printed = run(folder, '--require', './tell.cjs', 'dist/src/main.js', 'config', 'print');
+  const loaded = new Set(printed.split(/[,\n]/));
+  assert.ok(loaded.has('NativeModule fs'));
+  // node:crypto alone is 1.4 MB of anonymous memory; what fetch needs is 7.
+  const dear = ['crypto', 'http', 'http2', 'tls', 'internal/deps/undici/undici'];
+  assert.deepEqual(
+    dear.filter((name) => loaded.has(`NativeModule ${name}`)),
+    [],
+  );
+});
+
 test('it builds again only when something has changed, and leaves nothing of what is gone', (t) => {
   const folder = checkout(t);
   const main = join(folder, 'dist', 'src', 'main.js');

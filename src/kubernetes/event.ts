@@ -3,7 +3,7 @@
  * must be unset, by which `kubectl describe` and `--sort-by=.lastTimestamp` sort (kubectl v1.34, SortableEvents), so that such an
  * Event stands above older ones; and its message cannot be changed later, so that a series would show its first kill for ever.
  */
-import { createHash } from 'node:crypto';
+import { crypto } from '../net/lazy-builtins.ts';
 
 export interface InvolvedObject {
   readonly apiVersion: 'v1';
@@ -64,7 +64,7 @@ export function eventName(object: string, key: string): string {
 }
 
 export function shortHash(text: string, digits: number): string {
-  return createHash('sha256').update(text).digest('hex').slice(0, digits);
+  return crypto().createHash('sha256').update(text).digest('hex').slice(0, digits);
 }
 
 export function eventsPath(namespace: string, name?: string): string {

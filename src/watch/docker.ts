@@ -1,7 +1,7 @@
-import { hash } from 'node:crypto';
 import type { DockerContainer, DockerEngine, DockerEvent } from '../docker/engine-api.ts';
 import { containerIdentity, isContainerId } from '../inventory/container-identity.ts';
 import type { ContainerState, ContainerTable } from '../inventory/container-table.ts';
+import { crypto } from '../net/lazy-builtins.ts';
 import { type FeedStatus, type FeedTools, keepFollowing } from './container-feed.ts';
 
 export interface DockerWatchOptions extends FeedTools {
@@ -123,7 +123,7 @@ export class DockerWatch {
   }
 
   #wasTold({ line }: DockerEvent): boolean {
-    const digest = hash('sha1', line, 'base64');
+    const digest = crypto().hash('sha1', line, 'base64');
     if (this.#told.has(digest)) return true;
     this.#told.add(digest);
     if (this.#told.size > REMEMBERED) this.#told.delete(this.#told.values().next().value!);
