@@ -59,7 +59,8 @@ export async function runClusterWatch(config: Config, io: ProgramIo): Promise<nu
 class ClusterWatch {
   readonly #config: Config;
   readonly #io: ProgramIo;
-  readonly #startedAt = Date.now();
+  /** Unix time, ms. Its whole second: the times of a status have no finer one. */
+  readonly #startedAt = Math.floor(Date.now() / 1000) * 1000;
   readonly #downstream: Downstream;
   readonly #pods: Pods;
   readonly #owners: Owners;

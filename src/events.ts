@@ -277,7 +277,7 @@ export class Events
   }
 
   leaseHeldBy(holder: string): void {
-    this.#log('info', 'the lease is held by another: waiting', { holder });
+    if (holder !== '') this.#log('info', 'the lease is held by another: waiting', { holder });
   }
 
   leaseFailed(reason: string, delayMs: number): void {
