@@ -9,12 +9,11 @@ import { mkdir, readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { CpioWriter } from '../lab/cpio.ts';
-import { unpackPackages } from '../servers/apt.ts';
+import { FIND_MIRROR, unpackPackages } from '../servers/apt.ts';
 import { cacheFolder } from '../servers/cache.ts';
 import type { Parts } from './parts.ts';
 
 const SUITE = 'trixie';
-const MIRROR = 'http://deb.debian.org/debian';
 const PACKAGES = [
   ...['systemd-sysv', 'dbus', 'kmod', 'iproute2', 'procps', 'linux-image-cloud-amd64'],
   ...['containerd', 'runc', 'containernetworking-plugins'],
@@ -47,8 +46,9 @@ folder=$1 debootstrap=$2 program=$3 packages=$4
 test -d "$folder" && exit 0
 rm -rf "$folder.part" && mkdir -p "$folder.part" || exit 1
 root=$folder.part/root
+${FIND_MIRROR}
 DEBOOTSTRAP_DIR="$debootstrap/usr/share/debootstrap" timeout ${LIMIT_SECONDS} \\
-  "$debootstrap/usr/sbin/debootstrap" --variant=minbase --include="$packages" ${SUITE} "$root" ${MIRROR} >"$folder.log" 2>&1 ||
+  "$debootstrap/usr/sbin/debootstrap" --variant=minbase --include="$packages" ${SUITE} "$root" "$mirror" >"$folder.log" 2>&1 ||
   { tail -n 20 "$folder.log" >&2; exit 1; }
 rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root"/usr/share/doc "$root"/usr/share/locale
 install -m 755 "$program" "$root/usr/local/bin/kube1" || exit 1

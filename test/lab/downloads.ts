@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { unpackPackages } from '../servers/apt.ts';
+import { FIND_MIRROR, unpackPackages } from '../servers/apt.ts';
 import { cacheFolder } from '../servers/cache.ts';
 
 /** Debian release -> the kernel that its cloud image boots. */
@@ -56,7 +56,8 @@ folder=$1 suite=$2
 test -d "$folder" && exit 0
 rm -rf "$folder.part" && mkdir -p "$folder.part/apt/parts" "$folder.part/apt/lists/partial" "$folder.part/debs" || exit 1
 cd "$folder.part/apt" || exit 1
-echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $suite main" > sources.list
+${FIND_MIRROR}
+echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" > sources.list
 set -- -q -o Dir::Etc::SourceList="$PWD/sources.list" -o Dir::Etc::SourceParts="$PWD/parts" \
   -o Dir::State::Lists="$PWD/lists" -o Dir::Cache="$PWD/cache" -o APT::Architecture=amd64
 apt-get "$@" update >/dev/null || exit 1

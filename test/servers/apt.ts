@@ -9,6 +9,10 @@ import { cacheFolder } from './cache.ts';
 
 const LIMIT_SECONDS = 300;
 
+/** A line of shell that sets `mirror` to where the machine's own sources have Debian from. */
+export const FIND_MIRROR =
+  "mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -v security | head -n 1)";
+
 // One at a time: two test files may want the same folder. The kernel ends the lock with its owner. The folder appears
 // under its name only when it is complete. The package lists of a fresh machine are empty, so a failure asks for them.
 // Another release has sources and lists of its own: the machine's are neither used nor changed.
@@ -17,8 +21,9 @@ folder=$1 release=$2; shift 2
 test -d "$folder" && exit 0
 rm -rf "$folder.part" && mkdir -p "$folder.part/debs" && cd "$folder.part/debs"
 if [ -n "$release" ]; then
+  ${FIND_MIRROR}
   mkdir -p apt/parts apt/lists/partial apt/cache
-  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $release main" >apt/sources.list
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $release main" >apt/sources.list
   printf 'Dir::%s "%s";\\n' Etc::SourceList "$PWD/apt/sources.list" Etc::SourceParts "$PWD/apt/parts" \\
     State::Lists "$PWD/apt/lists" Cache "$PWD/apt/cache" >apt/apt.conf
   export APT_CONFIG="$PWD/apt/apt.conf"
