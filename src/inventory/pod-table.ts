@@ -12,7 +12,7 @@ export interface PodListener {
   restarted?(pod: KnownPod, container: KnownPodContainer, previous: Termination): void;
   /** The pod is no longer in the API. It stays known here for a while. */
   gone?(pod: KnownPod): void;
-  /** Nothing is known of it any more. */
+  /** Nothing is known of it any more, nor of another that has its name (a StatefulSet's pods have one name after another). */
   forgotten?(pod: KnownPod): void;
 }
 
@@ -49,6 +49,8 @@ export class PodTable {
   readonly #byUid = new Map<string, Entry>();
   readonly #uidByHash = new Map<string, string>();
   readonly #uidByContainer = new Map<string, string>();
+  /** `namespace/name` -> UID of the newest pod of that name. */
+  readonly #uidByName = new Map<string, string>();
   readonly #listeners = new Set<PodListener>();
   readonly #awaited = new Map<string, Set<() => void>>();
   /** UID -> when it left the API, milliseconds since the epoch; the oldest first. */
@@ -147,6 +149,7 @@ export class PodTable {
       restarts: new Map(),
     };
     this.#byUid.set(pod.uid, entry);
+    this.#uidByName.set(nameOf(pod), pod.uid);
     if (pod.configHash !== undefined) this.#uidByHash.set(pod.configHash, pod.uid);
     return entry;
   }
@@ -198,13 +201,23 @@ export class PodTable {
       const entry = this.#byUid.get(uid);
       if (entry === undefined) continue;
       this.#byUid.delete(uid);
-      if (entry.pod.configHash !== undefined) this.#uidByHash.delete(entry.pod.configHash);
-      for (const id of entry.instances.keys()) this.#uidByContainer.delete(id);
-      this.#tell((listener) => listener.forgotten?.(entry.pod));
+      // A static pod that was deleted in the API comes back with another UID, and the same hash and containers.
+      if (entry.pod.configHash !== undefined) deleteIf(this.#uidByHash, entry.pod.configHash, uid);
+      for (const id of entry.instances.keys()) deleteIf(this.#uidByContainer, id, uid);
+      if (deleteIf(this.#uidByName, nameOf(entry.pod), uid))
+        this.#tell((listener) => listener.forgotten?.(entry.pod));
     }
   }
 
   #tell(call: (listener: PodListener) => void): void {
     for (const listener of this.#listeners) call(listener);
   }
+}
+
+function nameOf({ namespace, name }: KnownPod): string {
+  return `${namespace}/${name}`;
+}
+
+function deleteIf(map: Map<string, string>, key: string, value: string): boolean {
+  return map.get(key) === value && map.delete(key);
 }

@@ -149,3 +149,36 @@ describe('memory stays bounded', () => {
     assert.equal(table.byUid('pod-1000')?.uid, 'pod-1000');
   });
 });
+
+describe('a pod that took the place of another', () => {
+  const OTHER = '1f6c1f0e-7d3c-4d7a-9b1e-3a5f7c9d1e2b';
+
+  it('a static pod made anew in the API keeps its hash and its running container', () => {
+    const { table, clock } = watched();
+    const containers = [podContainer({ id: containerId('a'), running: true })];
+    table.apply(pod({ configHash: 'd'.repeat(32), containers }));
+    table.remove(UID);
+    table.apply(pod({ uid: OTHER, configHash: 'd'.repeat(32), containers }));
+    clock.ms += 10 * MINUTE + 1;
+    table.apply(pod({ uid: OTHER, configHash: 'd'.repeat(32), containers }));
+    assert.equal(table.size, 1);
+    assert.equal(table.byUid('d'.repeat(32))?.uid, OTHER);
+    assert.equal(table.byContainerId(containerId('a'))?.pod.uid, OTHER);
+  });
+
+  it('its name is not forgotten with the earlier one', () => {
+    const { table, clock } = watched();
+    const forgotten: string[] = [];
+    table.listen({ forgotten: ({ uid }) => forgotten.push(uid) });
+    table.apply(pod());
+    table.remove(UID);
+    table.apply(pod({ uid: OTHER }));
+    clock.ms += 10 * MINUTE + 1;
+    table.apply(pod({ uid: OTHER }));
+    assert.deepEqual(forgotten, []);
+    table.remove(OTHER);
+    clock.ms += 10 * MINUTE + 1;
+    table.apply(pod({ uid: 'x', name: 'another' }));
+    assert.deepEqual(forgotten, [OTHER]);
+  });
+});
