@@ -55,17 +55,18 @@ export class Owners {
     const api = this.#api();
     if (api === undefined) return Promise.resolve(undefined);
     const cached = this.#cache.get(path);
-    if (cached !== undefined && this.#now() < cached.until) return cached.owner;
-    const owner = this.#ask(api, path, signal);
+    if (cached !== undefined && this.#now() < cached.until) return inTime(cached.owner, signal);
+    const owner = this.#ask(api, path);
     this.#cache.delete(path);
     this.#cache.set(path, { owner, until: Number.POSITIVE_INFINITY });
     if (this.#cache.size > CACHE_LIMIT) this.#cache.delete(this.#cache.keys().next().value as string);
-    return owner;
+    return inTime(owner, signal);
   }
 
-  async #ask(api: KubernetesApi, path: string, signal: AbortSignal): Promise<PodOwner | undefined> {
+  /** For all who wait for the answer, so none of them can end it; the API has a time limit of its own. */
+  async #ask(api: KubernetesApi, path: string): Promise<PodOwner | undefined> {
     try {
-      const answer = await api.get<{ metadata?: { ownerReferences?: unknown } }>(path, signal);
+      const answer = await api.get<{ metadata?: { ownerReferences?: unknown } }>(path);
       return controllerOf(answer.metadata?.ownerReferences);
     } catch (error) {
       // The workload is named a little less well; the courier must not wait for it.
@@ -77,6 +78,16 @@ export class Owners {
       return undefined;
     }
   }
+}
+
+/** Undefined when the signal is aborted first. */
+function inTime<T>(work: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  return new Promise((resolve, reject) => {
+    const late = () => resolve(undefined);
+    if (signal.aborted) late();
+    signal.addEventListener('abort', late);
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', late));
+  });
 }
 
 function controllerOf(references: unknown): PodOwner | undefined {

@@ -220,6 +220,26 @@ describe('the workload', () => {
     assert.equal(asked.length, 2);
   });
 
+  it('each waits for a shared answer for as long as it may, and no longer', async () => {
+    const answer = Promise.withResolvers<object>();
+    const kubernetes = { get: () => answer.promise } as unknown as KubernetesApi;
+    const owners = new Owners(
+      () => kubernetes,
+      () => 0,
+    );
+    const job = ownedBy('Job', 'nightly-29', 'batch/v1');
+    const short = new AbortController();
+    const first = owners.workload(job, short.signal);
+    const second = owners.workload(job, signal);
+    short.abort();
+    assert.deepEqual(await first, { job: { name: 'nightly-29' } });
+    answer.resolve({
+      metadata: { ownerReferences: [{ kind: 'CronJob', name: 'nightly', controller: true }] },
+    });
+    assert.deepEqual(await second, { cronjob: { name: 'nightly' } });
+    assert.deepEqual(await owners.workload(job, signal), { cronjob: { name: 'nightly' } });
+  });
+
   it('the owner itself where its owner cannot be read', async () => {
     const owners = new Owners(
       () => api({}).api,
