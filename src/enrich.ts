@@ -40,6 +40,9 @@ export interface EnricherOptions {
 
 /** A pod that the API has not named after ten minutes it will not name. */
 const LATE_MS = 10 * 60_000;
+/** By so much a finder may be late after its signal. A folder on a dead network mount never answers. */
+const GRACE_MS = 1000;
+const TOO_LATE = Symbol('too late');
 /** Waiting for a late answer costs some KiB each. */
 const LATE_LIMIT = 256;
 
@@ -106,27 +109,47 @@ export class Enricher {
   }
 
   async #find(incident: Incident, timeoutMs: number): Promise<Finding | undefined> {
-    const { finders, observer, sleep } = this.#options;
-    const done = new AbortController();
-    const limit = AbortSignal.any([this.#closing.signal, done.signal]);
     const patience = new AbortController();
-    void sleep(timeoutMs, limit)
-      .catch(() => {})
-      .then(() => patience.abort());
+    const done = new AbortController();
+    const tooLate = this.#lapse(timeoutMs, patience, done.signal);
     let found: Finding | undefined;
-    try {
-      for (const finder of finders) {
-        if (!finder.concerns(incident)) continue;
-        const finding = await finder.find(incident, patience.signal);
-        if (finding?.isPartial === false) return finding;
-        found ??= finding;
+    for (const finder of this.#options.finders) {
+      if (!finder.concerns(incident)) continue;
+      const finding = await Promise.race([this.#ask(finder, incident, patience.signal), tooLate]);
+      if (finding === TOO_LATE) {
+        this.#options.observer.enrichFailed(incident.id, 'no answer in time');
+        break;
       }
-    } catch (error) {
-      observer.enrichFailed(incident.id, error instanceof Error ? error.message : String(error));
-    } finally {
-      done.abort();
+      if (finding?.isPartial === false) {
+        found = finding;
+        break;
+      }
+      found ??= finding;
     }
+    done.abort();
     return found;
+  }
+
+  /** One that fails does not keep the others from being asked. */
+  async #ask(finder: Finder, incident: Incident, signal: AbortSignal): Promise<Finding | undefined> {
+    try {
+      return await finder.find(incident, signal);
+    } catch (error) {
+      this.#options.observer.enrichFailed(
+        incident.id,
+        error instanceof Error ? error.message : String(error),
+      );
+      return undefined;
+    }
+  }
+
+  /** Aborts `patience` in time, and resolves when that was not enough; at once when it is `done`. */
+  async #lapse(timeoutMs: number, patience: AbortController, done: AbortSignal): Promise<typeof TOO_LATE> {
+    const { sleep } = this.#options;
+    await sleep(timeoutMs, AbortSignal.any([this.#closing.signal, done])).catch(() => {});
+    patience.abort();
+    await sleep(GRACE_MS, done).catch(() => {});
+    return TOO_LATE;
   }
 }
 

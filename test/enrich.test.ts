@@ -106,6 +106,27 @@ describe('an incident is completed', () => {
     assert.deepEqual(happened, ['broken', 'enriched 1 undefined']);
   });
 
+  it('by the others, when one finder fails', async () => {
+    const broken: Finder = { concerns: () => true, find: () => Promise.reject(new Error('broken')) };
+    const { time, happened, enrich } = setup(async () => NAMED, [broken]);
+    enrich(bare());
+    await time.rest();
+    assert.deepEqual(happened, ['broken', 'enriched 1 shop-1']);
+  });
+
+  it('without, a second after the deadline, when a finder does not even end with its signal', async () => {
+    const { time, happened, enrich, enricher } = setup(() => new Promise(() => {}));
+    enrich(bare(1));
+    await time.advance(3000);
+    assert.deepEqual(happened.splice(0), ['no answer in time', 'enriched 1 undefined']);
+    enrich(bare(2));
+    const closed = enricher.close();
+    await time.advance(1000);
+    await closed;
+    assert.deepEqual(happened, ['no answer in time', 'enriched 2 undefined']);
+    assert.equal(time.timers, 0);
+  });
+
   it('each by itself: one that is slow does not delay another', async () => {
     const { time, happened, enrich } = setup((incident, signal) =>
       incident.id.endsWith(':1') ? slow(MISSING).find(incident, signal) : Promise.resolve(NAMED),
