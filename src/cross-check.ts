@@ -39,31 +39,31 @@ const WAITING = 1024;
 export class CrossCheck implements PodListener {
   readonly #options: CrossCheckOptions;
   readonly #closing = new AbortController();
-  /** Container id -> the id of its newest incident, the oldest first. */
-  readonly #witnessed = new Map<string, string>();
+  /** Ids of containers in which somebody told of a kill, the oldest first. */
+  readonly #witnessed = new Map<string, true>();
   /** Container id -> how it ended. */
   readonly #ended = new Map<string, Termination>();
-  /** Container id -> ends the wait for its statement. */
-  readonly #waiting = new Map<string, AbortController>();
+  /** Container id -> the newest incident in it, and what ends the wait for its statement. */
+  readonly #waiting = new Map<string, { readonly incident: string; readonly wait: AbortController }>();
 
   constructor(options: CrossCheckOptions) {
     this.#options = options;
   }
 
-  /** What an earlier run has stored, so that its kills are not reported once more. */
+  /** Stored, by an earlier run or now: the kernel told of them, so that they are not reported once more. */
   recall(incidents: readonly Incident[]): void {
-    for (const { kind, container, id } of incidents)
-      if (kind === 'oom_kill' && container?.id !== undefined) remember(this.#witnessed, container.id, id);
+    for (const { kind, container } of incidents)
+      if (kind === 'oom_kill' && container?.id !== undefined) remember(this.#witnessed, container.id, true);
   }
 
   /** Somebody told of a kill, and it is known where. */
   witnessed({ id, kind, witness, container, k8s }: Incident): void {
     if (kind !== 'oom_kill' || container?.id === undefined) return;
-    remember(this.#witnessed, container.id, id);
+    remember(this.#witnessed, container.id, true);
     // It was made from the statement.
     if (witness.every((each) => each === 'kubernetes')) return;
     // The statement will be about the kill that ended the container; this one it survived.
-    this.#waiting.get(container.id)?.abort(SURVIVED);
+    this.#waiting.get(container.id)?.wait.abort(SURVIVED);
     const ended = this.#ended.get(container.id);
     if (ended !== undefined) this.#state(id, statementOf(ended));
     else if (k8s?.pod !== undefined) void this.#await(container.id, id);
@@ -78,17 +78,16 @@ export class CrossCheck implements PodListener {
     }
     remember(this.#ended, containerId, termination);
     const waiting = this.#waiting.get(containerId);
-    const incident = this.#witnessed.get(containerId);
-    if (waiting !== undefined && incident !== undefined) {
-      waiting.abort();
-      this.#state(incident, statementOf(termination));
-    } else if (incident === undefined && reason === OOM_KILLED && this.#isNews(finishedAt))
+    if (waiting !== undefined) {
+      waiting.wait.abort();
+      this.#state(waiting.incident, statementOf(termination));
+    } else if (!this.#witnessed.has(containerId) && reason === OOM_KILLED && this.#isNews(finishedAt))
       void this.#doubt(pod, container, termination, containerId);
   }
 
   close(): void {
     this.#closing.abort();
-    for (const waiting of this.#waiting.values()) waiting.abort();
+    for (const { wait } of this.#waiting.values()) wait.abort();
   }
 
   #isNews(finishedAt: string | undefined): boolean {
@@ -108,11 +107,11 @@ export class CrossCheck implements PodListener {
   }
 
   async #await(containerId: string, incident: string): Promise<void> {
-    if (this.#waiting.size >= WAITING) return;
+    if (this.#waiting.size >= WAITING || this.#closing.signal.aborted) return;
     const wait = new AbortController();
-    this.#waiting.set(containerId, wait);
+    this.#waiting.set(containerId, { incident, wait });
     await this.#options.sleep(STATEMENT_MS, wait.signal).catch(() => {});
-    if (this.#waiting.get(containerId) === wait) this.#waiting.delete(containerId);
+    if (this.#waiting.get(containerId)?.wait === wait) this.#waiting.delete(containerId);
     if (wait.signal.aborted && wait.signal.reason !== SURVIVED) return;
     const found = this.#options.find(containerId);
     const lives = found?.container.id === containerId && found.container.running;

@@ -43,6 +43,8 @@ export interface SurroundingsOptions {
 const BOOKMARK = 'pod status';
 /** Ends are told in another order than they happened. What was looked at before is known by its id. */
 const OVERLAP_MS = 60_000;
+/** Of the kubelet, which is on this machine, and of who else may write a status. */
+const CLOCKS_APART_MS = 60_000;
 /** Kills of an earlier run whose pods may still be found, and by which a status is explained. */
 const RECALLED = 500;
 /** Deliveries that are held are let go after this, should nobody do so. */
@@ -60,6 +62,9 @@ export class Surroundings {
   readonly #crossCheck: CrossCheck;
   readonly #owners: Owners;
   readonly #startedAt: number;
+  readonly #closing = new AbortController();
+  /** Incidents that only the cluster told of and that are not stored yet. */
+  readonly #unexplained = new Set<Promise<void>>();
 
   constructor(options: SurroundingsOptions) {
     const { settings, store, events, now, sleep, logs } = options;
@@ -93,7 +98,7 @@ export class Surroundings {
     });
     this.#crossCheck = new CrossCheck({
       complete: (id, change) => store.complete(id, change),
-      unexplained: (pod, container, termination) => void this.#unexplained(pod, container, termination),
+      unexplained: (pod, container, termination) => this.#tell(pod, container, termination),
       find: (id) => this.pods.table.byContainerId(id),
       observer: events,
       since: this.#since(),
@@ -135,6 +140,8 @@ export class Surroundings {
   /** They are in the store: now they get their names. */
   committed(incidents: readonly Incident[]): void {
     this.containers.witnessed(incidents);
+    // Before they have names: a status that says the same may not wait for so long.
+    this.#crossCheck.recall(incidents);
     this.#enricher.enrich(incidents);
   }
 
@@ -142,9 +149,13 @@ export class Surroundings {
     return [...this.containers.parts(), ...this.pods.parts()];
   }
 
+  /** Afterwards nothing is committed or completed any more. */
   async stop(): Promise<void> {
+    this.#closing.abort();
+    // What it still completes has statements to wait for, which are waited for no longer.
+    await this.#enricher.close();
     this.#crossCheck.close();
-    await Promise.all([this.containers.stop(), this.pods.stop(), this.#enricher.close()]);
+    await Promise.all([this.containers.stop(), this.pods.stop(), ...this.#unexplained]);
   }
 
   #enriched(incident: Incident): void {
@@ -153,22 +164,28 @@ export class Surroundings {
     this.#options.enriched(incident);
   }
 
-  async #unexplained(pod: KnownPod, container: KnownPodContainer, termination: Termination): Promise<void> {
+  #tell(pod: KnownPod, container: KnownPodContainer, termination: Termination): void {
+    if (this.#closing.signal.aborted) return;
     const { host, now, commit } = this.#options;
-    const workload = await this.#owners.workload(pod, AbortSignal.timeout(SLACK_MS));
-    commit(incidentFromStatus(pod, container, termination, workload, host, now()));
+    const limit = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(SLACK_MS)]);
+    const told = this.#owners
+      .workload(pod, limit)
+      .then((workload) => commit(incidentFromStatus(pod, container, termination, workload, host, now())))
+      .finally(() => this.#unexplained.delete(told));
+    this.#unexplained.add(told);
   }
 
   #since(): string {
-    const before = Date.parse(this.#options.store.bookmark(BOOKMARK) ?? '') - OVERLAP_MS;
+    const before = Date.parse(this.#options.store.bookmark(BOOKMARK) ?? '');
     // Whole seconds, as the API has them.
-    const since = Number.isNaN(before) ? Math.floor(this.#startedAt / 1000) * 1000 : before;
+    const since = Number.isNaN(before) ? Math.floor(this.#startedAt / 1000) * 1000 : before - OVERLAP_MS;
     return new Date(since).toISOString();
   }
 
   #lookedAt(finishedAt: string | undefined): void {
-    const { store } = this.#options;
-    if (finishedAt === undefined || Number.isNaN(Date.parse(finishedAt))) return;
+    const { store, now } = this.#options;
+    // What ended in the future (a clock that was wrong) would make everything old news until then.
+    if (finishedAt === undefined || !(Date.parse(finishedAt) <= now() + CLOCKS_APART_MS)) return;
     const before = Date.parse(store.bookmark(BOOKMARK) ?? '');
     if (!(Date.parse(finishedAt) <= before)) store.saveBookmark(BOOKMARK, finishedAt);
   }

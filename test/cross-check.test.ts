@@ -129,6 +129,14 @@ describe('a status that no kernel record explains', () => {
     assert.deepEqual(unexplained, ['shop 2026-11-21T03:14:16Z']);
   });
 
+  it('is explained by a kill that is stored and has no names yet', async () => {
+    const { time, unexplained, pods, crossCheck } = check();
+    crossCheck.recall([kill(1)]);
+    pods.apply(ended('OOMKilled', 137));
+    await time.advance(60_000);
+    assert.deepEqual(unexplained, []);
+  });
+
   it('is old news when the container ended before the agent watched', async () => {
     const { unexplained, pods, time } = check();
     pods.apply(ended('OOMKilled', 137, '2026-11-21T02:59:59Z'));
@@ -182,4 +190,14 @@ describe('a status that no kernel record explains', () => {
     assert.equal(incident.container?.id, ID);
     assert.equal(incident.process.pid, 0);
   });
+});
+
+it('after the end nothing is waited for', async () => {
+  const { time, said, pods, crossCheck, witnessed } = check();
+  pods.apply(RUNNING);
+  crossCheck.close();
+  witnessed(kill(1));
+  await time.rest();
+  assert.equal(time.timers, 0);
+  assert.deepEqual(said, []);
 });

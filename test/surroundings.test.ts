@@ -96,6 +96,36 @@ describe('a kill in a pod', () => {
   });
 });
 
+it('the end of a container in the future makes nothing old news', async (t) => {
+  const { surroundings, store, time } = setup(t);
+  const end = (finishedAt: string, id: string) =>
+    surroundings.pods.table.apply(
+      pod({ containers: [podContainer({ id, terminated: oomKilled(id, finishedAt) })] }),
+    );
+  const now = new Date(time.now()).toISOString();
+  end(now, containerId('a'));
+  end('2099-01-01T00:00:00Z', containerId('b'));
+  assert.equal(store.bookmark('pod status'), now);
+});
+
+it('what only the cluster told of is stored before the agent ends, and nothing afterwards', async (t) => {
+  const { surroundings, ready, time } = setup(t);
+  const end = { reason: 'OOMKilled', exitCode: 137, finishedAt: new Date(time.now()).toISOString() };
+  const owner = { apiVersion: 'batch/v1', kind: 'Job', name: 'nightly-29' };
+  const apply = (name: string) =>
+    surroundings.pods.table.apply(
+      pod({ uid: name, name, owner, containers: [podContainer({ terminated: end })] }),
+    );
+  apply('before');
+  await surroundings.stop();
+  apply('after');
+  await time.rest();
+  assert.deepEqual(
+    ready.map(({ k8s }) => k8s?.pod?.name),
+    ['before'],
+  );
+});
+
 it('a host process does not wait for anything', async (t) => {
   const { commit, store } = setup(t, false);
   const { container: _, k8s: __, ...incident } = containerKill();
