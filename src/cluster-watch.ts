@@ -156,6 +156,7 @@ class ClusterWatch {
     // Asked to end: what is under way is delivered and noted before another one begins. Lost: it may have begun.
     this.#delivers = false;
     if (this.#io.signal.aborted) await this.#downstream.drain(LONGEST_DRAIN_MS);
+    else await this.#downstream.abandon();
   }
 
   #ended(pod: KnownPod, container: KnownPodContainer, termination: Termination): void {

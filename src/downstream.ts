@@ -211,6 +211,12 @@ export class Downstream {
     return this.#drained;
   }
 
+  /** Delivers nothing more, not even once: what is left is for another to deliver. */
+  abandon(): Promise<void> {
+    this.#drained ??= this.#couriers.close();
+    return this.#drained;
+  }
+
   /** Drains and closes everything. */
   async end(): Promise<void> {
     await this.#server?.close();

@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
 import { decodeProgress } from '../src/cluster-watch/backlog.ts';
 import { annotationOf } from '../src/kubernetes/lease-record.ts';
@@ -96,8 +99,8 @@ class Cluster {
     });
   }
 
-  replica(): AgentProcess {
-    const args = ['watch', '--kubeconfig', this.api.kubeconfig(), '--kubernetes-events', 'off'];
+  replica(more: readonly string[] = []): AgentProcess {
+    const args = ['watch', '--kubeconfig', this.api.kubeconfig(), '--kubernetes-events', 'off', ...more];
     return AgentProcess.launch(this.#t, { args });
   }
 
@@ -177,6 +180,33 @@ describe('oom-witness watch', () => {
     cluster.ended({ name: 'b' });
     await second.until(() => second.incidents.length > 0, 'taking over');
     assert.deepEqual(told(second), ['b']);
+  });
+
+  it('delivers nothing more when another has taken the lease: that one does', async (t) => {
+    const cluster = await Cluster.start(t);
+    let works = false;
+    const accepted: string[] = [];
+    const refused = Promise.withResolvers<void>();
+    const receiver = createServer((request, response) => {
+      if (works) accepted.push(String(request.url));
+      else refused.resolve();
+      request.resume().on('end', () => response.writeHead(works ? 200 : 503).end());
+    });
+    receiver.listen(0, '127.0.0.1');
+    t.after(() => receiver.close());
+    await once(receiver, 'listening');
+    const { port } = receiver.address() as AddressInfo;
+    const replica = cluster.replica(['--webhook-url', `http://127.0.0.1:${port}/`]);
+    await replica.until(() => said(replica, 'the lease is held: delivering'), 'holding the lease');
+    cluster.ended({ name: 'shop-1' });
+    await refused.promise;
+    const lease = structuredClone(cluster.api.object(LEASE)) as ApiObject;
+    lease.spec.holderIdentity = 'another';
+    cluster.api.put(LEASE, lease);
+    await replica.until(() => said(replica, 'the lease is lost'), 'losing the lease');
+    works = true;
+    assert.equal(await replica.exited(), 1);
+    assert.deepEqual(accepted, []);
   });
 
   it('tells a restart as kubernetes-oom-event-generator does, where that is asked for', async (t) => {
