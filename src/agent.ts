@@ -127,10 +127,13 @@ class Agent {
     if (refused !== undefined) this.#events.selfProtectionRefused(refused);
     for (const note of this.#config.notes) this.#events.noted(note);
     this.#resume();
-    this.#startCapture();
-    this.#downstream.start();
+    // Before the first kill can come, so that each counts in each.
     this.#families = await this.#openFamilies();
-    await this.#surroundings.start();
+    this.#startCapture();
+    // In the same turn: what it recalls is of earlier runs only.
+    const surroundings = this.#surroundings.start();
+    this.#downstream.start();
+    await surroundings;
     await this.#downstream.listen(() => this.#parts(), this.#families);
     await this.#families.listen(this.#config.replaced, this.#events);
     this.#spareMemory.afterStart();

@@ -12,7 +12,7 @@ import { containerId, oomKilled, pod, podContainer, UID } from './inventory/pods
 const ID = containerId('a');
 
 /** The store and metrics of an agent, and what is around it, with nothing connected. */
-function setup(t: TestContext, useKubernetes = true) {
+function setup(t: TestContext, useKubernetes = true, dockerSocket = 'off') {
   const time = new VirtualTime();
   const metrics = new Metrics({ version: '1', node: '26', sinks: ['kafka'], now: time.now });
   const events = new Events(() => {}, metrics, time.now);
@@ -24,7 +24,7 @@ function setup(t: TestContext, useKubernetes = true) {
   };
   const surroundings: Surroundings = new Surroundings({
     settings: {
-      ...{ dockerSocket: 'off', containerdSocket: 'off', metrics: new Set(), replace: new Set() },
+      ...{ dockerSocket, containerdSocket: 'off', metrics: new Set(), replace: new Set() },
       ...{ useKubernetes, kubeconfig: undefined, nodeName: 'node-7' },
       ...{ podLabels: new Set(), podAnnotations: new Set(), enrichTimeout: 2000 },
     },
@@ -94,6 +94,16 @@ describe('a kill in a pod', () => {
       [[['kubernetes'], 'shop-5d8f7c-x2x']],
     );
   });
+});
+
+it('a kill from before its runtime was connected waits for its name', async (t) => {
+  const { surroundings, commit, ready, time } = setup(t, false, '/nobody-listens.sock');
+  const { k8s: _, ...incident } = bare();
+  commit(valid(incident));
+  await time.rest();
+  surroundings.containers.table.identify('docker', { id: ID, runtime: 'docker', name: 'shop', labels: {} });
+  await time.rest();
+  assert.equal(ready[0]?.container?.name, 'shop');
 });
 
 it('the end of a container in the future makes nothing old news', async (t) => {

@@ -45,17 +45,22 @@ export class Containers {
   readonly table: ContainerTable;
   readonly #options: ContainersOptions;
   readonly #feeds: Feed[] = [];
+  /** Of the runtimes that are followed. */
+  readonly #sockets: { readonly docker: string | undefined; readonly containerd: string | undefined };
 
   constructor(options: ContainersOptions) {
     this.#options = options;
     this.table = new ContainerTable(options);
+    const { dockerSocket, containerdSocket } = options.settings;
+    this.#sockets = {
+      docker: place(dockerSocket, USUAL.docker),
+      containerd: place(containerdSocket, USUAL.containerd),
+    };
   }
 
   /** Loads what is needed and nothing else; returns before anything is connected. */
   async start(): Promise<void> {
-    const { dockerSocket, containerdSocket } = this.#options.settings;
-    const docker = place(dockerSocket, USUAL.docker);
-    const containerd = place(containerdSocket, USUAL.containerd);
+    const { docker, containerd } = this.#sockets;
     if (docker !== undefined) await this.#followDocker(docker);
     if (containerd !== undefined)
       await this.#followContainerd(containerd, docker === undefined ? [] : ['moby']);
@@ -68,13 +73,13 @@ export class Containers {
 
   /** Where containerd can be asked for one container; undefined: nowhere, or it is followed. */
   get containerdSocket(): string | undefined {
-    const isFollowed = this.#feeds.some(({ name }) => name === 'containerd');
-    return isFollowed ? undefined : place(this.#options.settings.containerdSocket, USUAL.containerd);
+    if (this.#sockets.containerd !== undefined) return undefined;
+    return place(this.#options.settings.containerdSocket, USUAL.containerd);
   }
 
-  /** Whether any runtime is followed, be it in vain for now. */
+  /** Whether any runtime is followed, or will be once it is connected. */
   get follows(): boolean {
-    return this.#feeds.length > 0;
+    return this.#sockets.docker !== undefined || this.#sockets.containerd !== undefined;
   }
 
   parts(): FeedPart[] {
