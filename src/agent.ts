@@ -124,8 +124,8 @@ class Agent {
 
   async run(): Promise<number> {
     const refused = protectSelf(DEFAULT_PATHS.proc);
-    if (refused !== undefined) this.#events.selfProtectionRefused(refused);
-    for (const note of this.#config.notes) this.#events.noted(note);
+    if (refused !== undefined) this.#events.agent.selfProtectionRefused(refused);
+    for (const note of this.#config.notes) this.#events.agent.noted(note);
     this.#resume();
     // Before the first kill can come, so that each counts in each.
     this.#families = await this.#openFamilies();
@@ -135,7 +135,7 @@ class Agent {
     this.#downstream.start();
     await surroundings;
     await this.#downstream.listen(() => this.#parts(), this.#families);
-    await this.#families.listen(this.#config.replaced, this.#events);
+    await this.#families.listen(this.#config.replaced, this.#events.agent);
     this.#spareMemory.afterStart();
     const { signal } = this.#io;
     const asked = () => this.#finished.resolve(0);
@@ -152,14 +152,14 @@ class Agent {
     if (logFile !== undefined) {
       const place = this.#store.bookmark(bookmarkName(logFile));
       this.#logPlace = place === undefined ? undefined : parseLogPlace(place);
-      if (this.#logPlace !== undefined) this.#events.resumed({ offset: this.#logPlace.offset });
+      if (this.#logPlace !== undefined) this.#events.capture.resumed({ offset: this.#logPlace.offset });
       return;
     }
     const position = this.#store.position();
     if (position === undefined) return;
     const isThisBoot = position.bootId === this.#host.boot_id;
     this.#position = isThisBoot ? position.sequence : -1;
-    if (isThisBoot) this.#events.resumed({ after_sequence: position.sequence });
+    if (isThisBoot) this.#events.capture.resumed({ after_sequence: position.sequence });
   }
 
   #startCapture(): void {
@@ -195,7 +195,7 @@ class Agent {
         const fresh = this.#commit(message.incidents, this.#at(message.place));
         this.#capture?.taken(message.incidents.length - fresh.length);
         this.#spareMemory.afterKill();
-        if (message.missed > 0) this.#events.missed(message.missed);
+        if (message.missed > 0) this.#events.capture.missed(message.missed);
         return;
       }
       case 'place':
@@ -206,26 +206,26 @@ class Agent {
       }
       case 'kernel-log':
         if (this.#status !== undefined) this.#status = { ...this.#status, kernelLog: message.reader };
-        if (message.reader.works) this.#events.readerRecovered('log file');
-        else this.#events.readerBlind('log file', message.reader.problem ?? 'no reason given');
+        if (message.reader.works) this.#events.capture.readerRecovered('log file');
+        else this.#events.capture.readerBlind('log file', message.reader.problem ?? 'no reason given');
         return;
       case 'log-changed':
-        this.#events.logFileChanged(message.how);
+        this.#events.capture.logFileChanged(message.how);
         return;
       case 'log-gap':
-        this.#events.logFileGap(message.reason);
+        this.#events.capture.logFileGap(message.reason);
         return;
       case 'lost':
-        this.#events.kmsgGap(message.records, message.sequence);
+        this.#events.capture.kmsgGap(message.records, message.sequence);
         return;
       case 'overrun':
-        this.#events.overrun(message.reader);
+        this.#events.capture.overrun(message.reader);
         return;
       case 'no-victim':
-        this.#events.noVictim(message.cgroup, message.times);
+        this.#events.capture.noVictim(message.cgroup, message.times);
         return;
       case 'journal-failed':
-        this.#events.journalFailed(message.problem);
+        this.#events.capture.journalFailed(message.problem);
         return;
     }
   }
@@ -257,9 +257,9 @@ class Agent {
     this.#status = status;
     this.#failure = undefined;
     const { works, waits, problem } = status.kernelLog;
-    if (works || waits) this.#events.armed(status, performance.now() - this.#captureStartedAt);
+    if (works || waits) this.#events.capture.armed(status, performance.now() - this.#captureStartedAt);
     else {
-      this.#events.nothingToSee(problem ?? 'no reason given');
+      this.#events.capture.nothingToSee(problem ?? 'no reason given');
       this.#finished.resolve(NOTHING_WORKS);
     }
   }
@@ -267,7 +267,7 @@ class Agent {
   /** It goes on where it stopped: the kernel's ring still holds what comes meanwhile, the journal knows the processes. */
   #captureFailed(error: Error): void {
     this.#failure = error.message;
-    this.#events.captureFailed(error.message);
+    this.#events.capture.captureFailed(error.message);
     const lived = performance.now() - this.#captureStartedAt;
     if (lived > RESTART_MS.longest) this.#restartMs = RESTART_MS.first;
     this.#restart = setTimeout(() => {
@@ -323,7 +323,7 @@ class Agent {
     const { reason } = this.#io.signal;
     const readerGone = reason instanceof Error;
     if (code === 0)
-      this.#events.leaving(readerGone ? `nobody reads stdout any more: ${reason.message}` : reason);
+      this.#events.agent.leaving(readerGone ? `nobody reads stdout any more: ${reason.message}` : reason);
     clearTimeout(this.#restart);
     this.#spareMemory.stop();
     const stopped = new AbortController();

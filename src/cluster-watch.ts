@@ -81,7 +81,7 @@ class ClusterWatch {
       settings: { ...config, useKubernetes: true },
       host,
       everywhere: { labels: Object.keys(AGENT_LABELS) },
-      observer: events,
+      observer: events.kubernetes,
       now: Date.now,
       sleep: pause,
       random: Math.random,
@@ -110,11 +110,12 @@ class ClusterWatch {
     const { events } = this.#downstream;
     const families = await this.#openFamilies();
     await this.#downstream.listen(() => this.#status(), families);
-    await families.listen(this.#config.replaced, events);
+    await families.listen(this.#config.replaced, events.agent);
     const api = await this.#pods.start();
     if (api !== undefined) await this.#elect(api, signal);
     const code = signal.aborted ? 0 : FAILED;
-    if (code === 0) events.leaving(signal.reason instanceof Error ? signal.reason.message : signal.reason);
+    if (code === 0)
+      events.agent.leaving(signal.reason instanceof Error ? signal.reason.message : signal.reason);
     await this.#pods.stop();
     await families.close();
     await this.#downstream.end();
@@ -130,7 +131,7 @@ class ClusterWatch {
       api,
       { namespace: this.#config.leaseNamespace, name: LEASE, identity, note },
       {
-        observer: this.#downstream.events,
+        observer: this.#downstream.events.kubernetes,
         now: Date.now,
         monotonic: () => performance.now(),
         sleep: pause,
@@ -195,7 +196,7 @@ class ClusterWatch {
     if (!this.#delivers || !this.#election?.holds) return;
     const { events } = this.#downstream;
     if (incident.kind === 'oom_restart') this.#downstream.tellRestart(incident);
-    else for (const fresh of this.#downstream.commit([incident])) events.enriched(fresh);
+    else for (const fresh of this.#downstream.commit([incident])) events.incidents.enriched(fresh);
   }
 
   /** What the next holder need not deliver. */

@@ -80,16 +80,16 @@ export class Downstream {
       now: Date.now,
     });
     this.events = new Events(this.log, this.metrics, Date.now);
-    this.events.started(version, process.versions.node);
+    this.events.agent.started(version, process.versions.node);
     this.store = Store.open({
       stateDir: upstream.witness === 'cluster' ? undefined : config.stateDir,
       sinks,
       takes: (sink, { kind }) =>
         config.sinks.some(({ name, module, settings }) => name === sink && takesKind(module, settings, kind)),
       now: Date.now,
-      observer: this.events,
+      observer: this.events.store,
     });
-    if (upstream.witness === 'kernel') this.events.storeOpened(this.store.persistent);
+    if (upstream.witness === 'kernel') this.events.store.storeOpened(this.store.persistent);
     this.#couriers = this.#makeCouriers();
   }
 
@@ -110,7 +110,7 @@ export class Downstream {
   ): readonly Incident[] {
     const fresh = this.store.commit(incidents, position, heldUntil);
     this.#couriers.wake();
-    this.events.committed(fresh);
+    this.events.incidents.committed(fresh);
     return fresh;
   }
 
@@ -122,7 +122,7 @@ export class Downstream {
   tellRestart(restart: Incident): boolean {
     if (!this.#config.tellRestarts) return true;
     const isNew = this.store.commit([restart]).length > 0;
-    if (isNew) this.events.restarted(restart);
+    if (isNew) this.events.incidents.restarted(restart);
     this.#couriers.wake();
     return isNew;
   }
@@ -151,7 +151,7 @@ export class Downstream {
         deadLetters: this.store.persistent
           ? new DeadLetterFile(path.join(stateDir, DEAD_LETTER_FILE), Date.now)
           : undefined,
-        observer: this.events,
+        observer: this.events.delivery,
         now: Date.now,
         sleep: (ms, signal) => sleep(ms, undefined, { signal }),
         random: Math.random,
@@ -196,12 +196,12 @@ export class Downstream {
         status,
         metrics,
         now: Date.now,
-        failed: (reason) => this.events.answerFailed(reason),
+        failed: (reason) => this.events.agent.answerFailed(reason),
       });
-      this.events.listening(this.#server.url);
+      this.events.agent.listening(this.#server.url);
     } catch (error) {
       if (!(error instanceof ListenError)) throw error;
-      this.events.notListening(error.message);
+      this.events.agent.notListening(error.message);
     }
   }
 
@@ -231,6 +231,6 @@ export class Downstream {
     const isAsked = this.#io.signal.aborted;
     if (!isAsked && [...left.values()].every((count) => count === 0)) return;
     const isKept = this.store.persistent || this.#upstream.witness === 'cluster';
-    this.events.drained(Object.fromEntries(left), isKept);
+    this.events.agent.drained(Object.fromEntries(left), isKept);
   }
 }

@@ -70,8 +70,8 @@ export class Surroundings {
     const { settings, store, events, now, sleep, logs } = options;
     this.#options = options;
     this.#startedAt = now();
-    this.containers = new Containers({ ...options, observer: events });
-    this.pods = new Pods({ ...options, observer: events });
+    this.containers = new Containers({ ...options, observer: events.runtimes });
+    this.pods = new Pods({ ...options, observer: events.kubernetes });
     this.#owners = new Owners(() => this.pods.api, now);
     const pods = new PodFinder({
       pods: settings.useKubernetes ? this.pods.table : undefined,
@@ -91,8 +91,8 @@ export class Surroundings {
       complete: (id, change) => store.complete(id, change),
       observer: {
         enriched: (incident) => this.#enriched(incident),
-        enrichedLate: (incident) => events.enrichedLate(incident),
-        enrichFailed: (id, reason) => events.enrichFailed(id, reason),
+        enrichedLate: (incident) => events.incidents.enrichedLate(incident),
+        enrichFailed: (id, reason) => events.incidents.enrichFailed(id, reason),
       },
       sleep,
     });
@@ -100,7 +100,7 @@ export class Surroundings {
       complete: (id, change) => store.complete(id, change),
       unexplained: (pod, container, termination) => this.#tell(pod, container, termination),
       find: (id) => this.pods.table.byContainerId(id),
-      observer: events,
+      observer: events.incidents,
       since: this.#since(),
       sleep,
     });
@@ -159,7 +159,7 @@ export class Surroundings {
   }
 
   #enriched(incident: Incident): void {
-    this.#options.events.enriched(incident);
+    this.#options.events.incidents.enriched(incident);
     this.#crossCheck.witnessed(incident);
     this.#options.enriched(incident);
   }

@@ -25,7 +25,7 @@ function bench() {
 describe('sinks', () => {
   test('the same failure is logged at once, then once a minute with its count; the metric has each', async () => {
     const { events, said, clock, sample } = bench();
-    for (let i = 0; i < 30; i++, clock.now += 3000) events.retried('kafka', 2, 'refused', 3000);
+    for (let i = 0; i < 30; i++, clock.now += 3000) events.delivery.retried('kafka', 2, 'refused', 3000);
     const lines = said();
     assert.deepEqual(
       lines.map(({ fields }) => fields.times),
@@ -42,11 +42,11 @@ describe('sinks', () => {
 
   test('another reason is news; so is the same one after a recovery', () => {
     const { events, said } = bench();
-    events.retried('kafka', 1, 'refused', 1000);
-    events.retried('kafka', 1, 'timed out', 1000);
-    events.delivered('kafka', 1, 12);
-    events.delivered('kafka', 1, 12);
-    events.retried('kafka', 1, 'refused', 1000);
+    events.delivery.retried('kafka', 1, 'refused', 1000);
+    events.delivery.retried('kafka', 1, 'timed out', 1000);
+    events.delivery.delivered('kafka', 1, 12);
+    events.delivery.delivered('kafka', 1, 12);
+    events.delivery.retried('kafka', 1, 'refused', 1000);
     assert.deepEqual(
       said().map(({ message, fields }) => [message, fields.reason]),
       [
@@ -60,14 +60,14 @@ describe('sinks', () => {
 
   test('a thousand different reasons take bounded memory and still are said', () => {
     const { events, said } = bench();
-    for (let i = 0; i < 1000; i++) events.retried('kafka', 1, `reason ${i}`, 1000);
+    for (let i = 0; i < 1000; i++) events.delivery.retried('kafka', 1, `reason ${i}`, 1000);
     assert.equal(said().length, 1000);
   });
 
   test('each refusal is an error with the id, and counted as a dead letter', async () => {
     const { events, said, sample } = bench();
-    events.rejected('kafka', 'a:1', 'too large');
-    events.rejected('kafka', 'a:2', 'too large');
+    events.delivery.rejected('kafka', 'a:1', 'too large');
+    events.delivery.rejected('kafka', 'a:2', 'too large');
     assert.deepEqual(
       said().map(({ level, fields }) => [level, fields.id]),
       [
@@ -80,14 +80,14 @@ describe('sinks', () => {
 
   test('the latency is measured in seconds', async () => {
     const { events, sample } = bench();
-    events.delivered('kafka', 5, 1500);
+    events.delivery.delivered('kafka', 5, 1500);
     assert.equal(await sample('oom_witness_delivery_latency_seconds_sum{sink="kafka"}'), 1.5);
     assert.equal(await sample('oom_witness_deliveries_total{sink="kafka",outcome="delivered"}'), 5);
   });
 
   test('what was given up is an error with its number', async () => {
     const { events, said, sample } = bench();
-    events.dropped('kafka', 7, 'the queue is full');
+    events.store.dropped('kafka', 7, 'the queue is full');
     assert.equal(said()[0]!.fields.times, 7);
     assert.equal(await sample('oom_witness_deliveries_total{sink="kafka",outcome="dropped"}'), 7);
   });
@@ -101,8 +101,8 @@ describe('incidents', () => {
     const { events, sample } = bench();
     const { time, victims } = groupKill();
     const incidents = [containerKill(), groupKill()];
-    events.committed(incidents);
-    for (const incident of incidents) events.enriched(incident);
+    events.incidents.committed(incidents);
+    for (const incident of incidents) events.incidents.enriched(incident);
     assert.equal(await sample(`oom_witness_kills_total{${SHOP},scope="cgroup"}`), 1 + victims.length);
     assert.equal(await sample('oom_witness_incidents_committed_total{scope="cgroup"}'), 2);
     assert.equal(
@@ -115,8 +115,9 @@ describe('incidents', () => {
   test('a kill of the past does not turn back the time of the last one; a warning is no kill', async () => {
     const { events, sample } = bench();
     const last = containerKill();
-    for (const incident of [last, { ...last, time: '2020-01-01T00:00:00.000Z' }]) events.enriched(incident);
-    events.enriched({ ...last, kind: 'oom_warning' });
+    for (const incident of [last, { ...last, time: '2020-01-01T00:00:00.000Z' }])
+      events.incidents.enriched(incident);
+    events.incidents.enriched({ ...last, kind: 'oom_warning' });
     assert.equal(
       await sample(`oom_witness_last_kill_timestamp_seconds{${SHOP}}`),
       Date.parse(last.time) / 1000,
@@ -126,7 +127,7 @@ describe('incidents', () => {
 
   test('an unknown command line is a warning that says why', () => {
     const { events, said } = bench();
-    events.committed([killWithoutCommandLine()]);
+    events.incidents.committed([killWithoutCommandLine()]);
     assert.deepEqual(
       said().map(({ message, fields }) => [message, fields.reason]),
       [['command line unknown', 'it started and died while the agent was down']],
@@ -140,7 +141,10 @@ describe('capture', () => {
   test('armed: what works, what does not, why, and what that costs', async () => {
     const { events, said, sample } = bench();
     const processEvents = { works: false, problem: 'needs CAP_NET_ADMIN' };
-    events.armed({ kernelLog: WORKS, processEvents, descriptors: [], processes: 120, restored: 0 }, 41.7);
+    events.capture.armed(
+      { kernelLog: WORKS, processEvents, descriptors: [], processes: 120, restored: 0 },
+      41.7,
+    );
     const [armed, blind] = said();
     assert.deepEqual(armed, {
       level: 'info',
@@ -152,16 +156,16 @@ describe('capture', () => {
     assert.match(String(blind?.fields.cost), /scans of \/proc/);
     assert.equal(await sample('oom_witness_reader_up{reader="kmsg"}'), 1);
     assert.equal(await sample('oom_witness_reader_up{reader="proc_connector"}'), 0);
-    events.readerRecovered('process events');
+    events.capture.readerRecovered('process events');
     assert.equal(await sample('oom_witness_reader_up{reader="proc_connector"}'), 1);
   });
 
   test('"no victim" is one line per cgroup and minute, however often it happens', async () => {
     const { events, said, clock, sample } = bench();
-    for (let i = 0; i < 100; i++) events.noVictim('/a', 3);
-    events.noVictim('/b\u001b[2J', 1);
+    for (let i = 0; i < 100; i++) events.capture.noVictim('/a', 3);
+    events.capture.noVictim('/b\u001b[2J', 1);
     clock.now += 60_000;
-    events.noVictim('/a', 1);
+    events.capture.noVictim('/a', 1);
     assert.deepEqual(
       said().map(({ fields }) => [fields.cgroup, fields.times]),
       [
@@ -175,10 +179,10 @@ describe('capture', () => {
 
   test('gaps add up to the number of lost records', () => {
     const { events, said, clock } = bench();
-    events.kmsgGap(5, 10);
-    events.kmsgGap(7, 30);
+    events.capture.kmsgGap(5, 10);
+    events.capture.kmsgGap(7, 30);
     clock.now += 61_000;
-    events.kmsgGap(1, 50);
+    events.capture.kmsgGap(1, 50);
     assert.deepEqual(
       said().map(({ fields }) => fields.times),
       [5, 8],
@@ -189,9 +193,9 @@ describe('capture', () => {
 describe('leaving', () => {
   test('says what is left, and whether it will be there at the next start', () => {
     const { events, said } = bench();
-    events.drained({ kafka: 0 }, true);
-    events.drained({ kafka: 2, slack: 1 }, true);
-    events.drained({ kafka: 2 }, false);
+    events.agent.drained({ kafka: 0 }, true);
+    events.agent.drained({ kafka: 2, slack: 1 }, true);
+    events.agent.drained({ kafka: 2 }, false);
     assert.deepEqual(
       said().map(({ level, message }) => [level, message]),
       [

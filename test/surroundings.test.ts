@@ -16,7 +16,7 @@ function setup(t: TestContext, useKubernetes = true, dockerSocket = 'off') {
   const time = new VirtualTime();
   const metrics = new Metrics({ version: '1', node: '26', sinks: ['kafka'], now: time.now });
   const events = new Events(() => {}, metrics, time.now);
-  const store = Store.open({ stateDir: undefined, sinks: ['kafka'], now: time.now, observer: events });
+  const store = Store.open({ stateDir: undefined, sinks: ['kafka'], now: time.now, observer: events.store });
   t.after(() => store.close());
   const ready: Incident[] = [];
   const commit = (incident: Incident) => {
