@@ -8,7 +8,8 @@
  */
 import { closeSync, constants, openSync, readFileSync, renameSync, statSync, writeSync } from 'node:fs';
 import type { CaptureSource } from '../incident.ts';
-import type { ProcessJournal, ProcessRecord, ProcessTable } from './process-table.ts';
+import type { ProcessRecord } from './process-entry.ts';
+import type { ProcessJournal, ProcessTable } from './process-table.ts';
 
 const FORMAT = 1;
 /** Long enough to write a busy machine's short-lived processes not at all, short enough to lose nearly nothing. */

@@ -5,8 +5,7 @@
  * where there is no connector) and by a slow re-reading that catches titles set later (nginx, postgres).
  *
  * Memory is bounded: MAX_ENTRIES entries; MAX_BYTES of command lines (images.ts), over which new ones are cut
- * short and say so; the dead are kept for seconds only (their kill is read from the kernel's log some milliseconds
- * after their exit event), those killed by SIGKILL for minutes, both with a limit.
+ * short and say so; the dead for a while (the-dead.ts).
  *
  * All times are CLOCK_MONOTONIC in ms.
  */
@@ -16,12 +15,12 @@ import type { ProcEventHandler } from '../kernel/proc-connector.ts';
 import type { ProcFiles } from '../kernel/proc-files.ts';
 import type { CapturedProcess } from './captured-process.ts';
 import { type ArgumentRedactor, type Image, Images } from './images.ts';
+import { type Entry, newEntry, type ProcessRecord, recordOf } from './process-entry.ts';
+import { TheDead } from './the-dead.ts';
 
 const MAX_ENTRIES = 100_000;
 const OVERHEAD_BYTES = 200;
 
-const DEAD = { keepMs: 5_000, limit: 1_024 };
-const KILLED = { keepMs: 600_000, limit: 8_192 };
 const SIGKILL = 9;
 
 /** A start read from /proc has 10 ms steps, and a fork event is sent a little after the start that it tells of. */
@@ -36,35 +35,7 @@ const YOUNG_AT_ONCE = 200;
 /** A process found by a scan is read again by the following ones until it is this old in the table. */
 const SETTLED_AFTER_MS = 2_000;
 
-interface Entry {
-  readonly pid: number;
-  parentPid: number | undefined;
-  /** Undefined: not known, so it may be anybody who has had this pid. */
-  start: number | undefined;
-  source: CaptureSource;
-  image: Image;
-  threaded: boolean;
-  exitedAt: number | undefined;
-  dropped: boolean;
-  /** Who had this pid before. */
-  previous: Entry | undefined;
-}
-
 const MAYBE_EXECUTED = 'it was forked just before the agent went down and may have executed something since';
-
-/** One process as it is written to and read back from the journal. */
-export interface ProcessRecord {
-  readonly pid: number;
-  readonly parentPid: number | undefined;
-  readonly start: number | undefined;
-  readonly source: CaptureSource;
-  readonly readAt: number;
-  readonly args: readonly string[] | undefined;
-  readonly executable: string | undefined;
-  readonly cgroup: string | undefined;
-  readonly truncated: boolean;
-  readonly redacted: number;
-}
 
 /** Told of every change in the order in which it happened, so that the table outlives the agent. */
 export interface ProcessJournal {
@@ -93,8 +64,7 @@ export class ProcessTable implements ProcEventHandler {
   readonly #wallTime: (monotonic: number) => number;
   readonly #journal: ProcessJournal | undefined;
   readonly #entries = new Map<number, Entry>();
-  readonly #dead: Entry[] = [];
-  readonly #killed: Entry[] = [];
+  readonly #dead: TheDead;
   #young: Entry[] = [];
   /** Found by scans a moment ago, perhaps between their fork and their exec. */
   #found: { readonly entry: Entry; readonly at: number }[] = [];
@@ -108,6 +78,10 @@ export class ProcessTable implements ProcEventHandler {
     this.#suspended = options.suspended;
     this.#wallTime = options.wallTime;
     this.#journal = options.journal;
+    this.#dead = new TheDead(
+      (entry) => this.#livesOn(entry),
+      (entry) => this.#drop(entry),
+    );
   }
 
   get size(): number {
@@ -163,7 +137,7 @@ export class ProcessTable implements ProcEventHandler {
     const entry = this.#alive(pid);
     if (entry === undefined) return;
     this.#journal?.exit(pid, status, time);
-    this.#bury(entry, (status & 0x7f) === SIGKILL, time);
+    this.#dead.bury(entry, (status & 0x7f) === SIGKILL, time);
   }
 
   /** Puts every process of /proc on the list of `continueScan`. */
@@ -172,7 +146,7 @@ export class ProcessTable implements ProcEventHandler {
     const there = new Set(this.#unscanned);
     // Whoever is gone died unseen, perhaps by the OOM killer: kept as long as the killed are.
     for (const entry of [...this.#entries.values()])
-      if (entry.exitedAt === undefined && !there.has(entry.pid)) this.#bury(entry, true, this.#now());
+      if (entry.exitedAt === undefined && !there.has(entry.pid)) this.#dead.bury(entry, true, this.#now());
   }
 
   /** Looks at up to `limit` processes of the scan; false when it is done. A scan must not make us miss events. */
@@ -204,7 +178,7 @@ export class ProcessTable implements ProcEventHandler {
       found++;
     }
     for (const entry of [...this.#entries.values()])
-      if (entry.exitedAt === undefined && !there.has(entry.pid)) this.#bury(entry, true, now);
+      if (entry.exitedAt === undefined && !there.has(entry.pid)) this.#dead.bury(entry, true, now);
     return found;
   }
 
@@ -233,8 +207,7 @@ export class ProcessTable implements ProcEventHandler {
       if (verifyStart) this.#look(next.value.pid);
       else this.#reread(next.value);
     }
-    this.#forgetTheDead(this.#dead, DEAD, now);
-    this.#forgetTheDead(this.#killed, KILLED, now);
+    this.#dead.forget(now);
   }
 
   /** The cgroup of whoever had this pid when the kernel killed it. */
@@ -284,7 +257,7 @@ export class ProcessTable implements ProcEventHandler {
 
   restoreExit(pid: number, status: number, time: number): void {
     const entry = this.#alive(pid);
-    if (entry !== undefined) this.#bury(entry, (status & 0x7f) === SIGKILL, time);
+    if (entry !== undefined) this.#dead.bury(entry, (status & 0x7f) === SIGKILL, time);
   }
 
   /**
@@ -314,13 +287,13 @@ export class ProcessTable implements ProcEventHandler {
 
   /** Tells a fresh journal of everybody who may still be asked for: first those that were killed, then the living. */
   tell(journal: ProcessJournal): void {
-    for (const entry of this.#killed) {
+    for (const entry of this.#dead.killed) {
       if (entry.dropped) continue;
-      journal.image(record(entry));
+      journal.image(recordOf(entry));
       journal.exit(entry.pid, SIGKILL, entry.exitedAt as number);
     }
     for (const entry of this.#entries.values())
-      if (entry.exitedAt === undefined) journal.image(record(entry));
+      if (entry.exitedAt === undefined) journal.image(recordOf(entry));
   }
 
   #look(pid: number): void {
@@ -335,7 +308,7 @@ export class ProcessTable implements ProcEventHandler {
         this.#reread(entry);
         return;
       }
-      this.#bury(entry, true, this.#now());
+      this.#dead.bury(entry, true, this.#now());
     }
     const added = this.#add(pid, stat.parentPid, start, 'scan', this.#images.read(pid, this.#now()));
     // Whether a process found by a scan has threads is not known.
@@ -395,7 +368,7 @@ export class ProcessTable implements ProcEventHandler {
     image: Image,
   ): Entry {
     const before = this.#entries.get(pid);
-    if (before !== undefined && before.exitedAt === undefined) this.#bury(before, true, this.#now());
+    if (before !== undefined && before.exitedAt === undefined) this.#dead.bury(before, true, this.#now());
     const entry = newEntry(pid, parentPid, start, source, image);
     entry.previous = before;
     this.#images.retain(image);
@@ -404,32 +377,9 @@ export class ProcessTable implements ProcEventHandler {
     this.#entries.set(pid, entry);
     if (this.#entries.size > MAX_ENTRIES) {
       // Not the oldest, which are the machine's own services, but the dead, or else the newest of a fork bomb.
-      this.#drop(this.#dead.shift() ?? this.#killed.shift() ?? entry);
+      this.#drop(this.#dead.takeOldest() ?? entry);
     }
     return entry;
-  }
-
-  #bury(entry: Entry, killed: boolean, time: number): void {
-    entry.exitedAt = time;
-    const queue = killed ? this.#killed : this.#dead;
-    queue.push(entry);
-    if (queue.length > 2 * (killed ? KILLED : DEAD).limit)
-      this.#forgetTheDead(queue, killed ? KILLED : DEAD, time);
-  }
-
-  #forgetTheDead(queue: Entry[], rule: { keepMs: number; limit: number }, now: number): void {
-    let count = 0;
-    while (
-      count < queue.length &&
-      (queue.length - count > rule.limit || now - ((queue[count] as Entry).exitedAt as number) > rule.keepMs)
-    )
-      count++;
-    for (const entry of queue.splice(0, count)) {
-      if (entry.threaded && this.#livesOn(entry)) {
-        entry.exitedAt = now;
-        queue.push(entry);
-      } else this.#drop(entry);
-    }
   }
 
   /** A thread-group leader may exit while its other threads live: the kernel can still name the process. */
@@ -460,46 +410,10 @@ export class ProcessTable implements ProcEventHandler {
   #journalImage(pid: number): void {
     if (this.#journal === undefined) return;
     const entry = this.#alive(pid);
-    if (entry !== undefined) this.#journal.image(record(entry));
+    if (entry !== undefined) this.#journal.image(recordOf(entry));
   }
 
   #monotonic(start: number | undefined): number | undefined {
     return start === undefined ? undefined : start - this.#suspended();
   }
-}
-
-function newEntry(
-  pid: number,
-  parentPid: number | undefined,
-  start: number | undefined,
-  source: CaptureSource,
-  image: Image,
-): Entry {
-  return {
-    pid,
-    parentPid,
-    start,
-    source,
-    image,
-    threaded: false,
-    exitedAt: undefined,
-    dropped: false,
-    previous: undefined,
-  };
-}
-
-function record(entry: Entry): ProcessRecord {
-  const { image } = entry;
-  return {
-    pid: entry.pid,
-    parentPid: entry.parentPid,
-    start: entry.start,
-    source: entry.source,
-    readAt: image.readAt,
-    args: image.args?.split('\0'),
-    executable: image.executable,
-    cgroup: image.cgroup,
-    truncated: image.truncated,
-    redacted: image.redacted,
-  };
 }
