@@ -179,7 +179,7 @@ export class Store {
 
   /** Whether it is stored and no sink waits for it. */
   isDelivered(id: string): boolean {
-    return this.#run((ledger) => ledger.get(id) !== undefined && !ledger.queues.isPending(id));
+    return this.#run((ledger) => ledger.has(id) && !ledger.queues.isPending(id));
   }
 
   /** Makes deliveries that were put off due at once. */

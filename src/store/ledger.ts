@@ -145,6 +145,10 @@ export class Ledger {
     return row && (JSON.parse(String(row.json)) as Incident);
   }
 
+  has(id: string): boolean {
+    return this.#statements.number('SELECT count(*) FROM incident WHERE id = ?', id) > 0;
+  }
+
   get count(): number {
     return this.#count;
   }
