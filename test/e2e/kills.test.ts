@@ -124,7 +124,7 @@ describe('real kills', { skip }, () => {
     const group = cgroup(t);
     const history = await launch(group, { count: 1 });
     const agent = await AgentProcess.start(t);
-    const news = await launch(group, { count: 1 });
+    const news = await launch(group, { count: 1, liveMs: 400 });
     await assertAllTold(agent, news);
     assert.equal(agent.of(history.map(({ pid }) => pid)).length, 0);
   });
