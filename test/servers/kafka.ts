@@ -3,7 +3,6 @@ import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -11,6 +10,7 @@ import type { Admin, Kafka } from 'kafkajs';
 import { loadKafkaJS } from '../../src/kafka/client.ts';
 import type { Certificates } from '../fixtures/tls.ts';
 import { until } from '../sinks/contract.ts';
+import { freePorts } from './free-ports.ts';
 import { mavenClasspath } from './maven.ts';
 import { type RunningServer, startServer } from './process.ts';
 
@@ -221,20 +221,6 @@ function run(java: readonly string[]): Promise<RunningServer> {
     ready: (line) => line.includes('Kafka Server started'),
     timeoutMs: READY_MS,
   });
-}
-
-/** Ports that nobody listens on: Kafka has to be told its own, because it tells them to its clients. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer();
-      await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(servers.map((server: Server) => new Promise((closed) => server.close(closed))));
-  return ports;
 }
 
 function properties(

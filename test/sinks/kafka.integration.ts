@@ -12,8 +12,8 @@ import { type KafkaSettings, loadKafkaJS } from '../../src/kafka/client.ts';
 import type { Delivery, Outcome, Sink, SinkContext } from '../../src/sink.ts';
 import { type Certificates, makeCertificates } from '../fixtures/tls.ts';
 import { containerKill, delivery, groupKill, storm, valid } from '../incidents.ts';
+import { freePorts } from '../servers/free-ports.ts';
 import {
-  freePorts,
   KafkaServer,
   type Listener,
   type Login,
