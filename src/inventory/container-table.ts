@@ -193,7 +193,8 @@ export class ContainerTable {
     const { announced, startedAt, exitedAt = 0 } = container;
     if (announced !== undefined && at >= announced) {
       delete container.announced;
-      if (exitedAt < announced || at <= exitedAt + TOLD_LATE_MS) return;
+      // Of a run of milliseconds Docker stamps the end before the start.
+      if (container.running || at <= Math.max(exitedAt, announced) + TOLD_LATE_MS) return;
     }
     if (startedAt === undefined || at >= startedAt) {
       container.running = true;

@@ -107,6 +107,14 @@ describe('ContainerTable', () => {
     assert.deepEqual({ starts, restarts, exitCode }, { starts: 1, restarts: 1, exitCode: 3 });
   });
 
+  it('counts the start of one that was found after a run of milliseconds, its end stamped before its start', () => {
+    table.identify('docker', identity());
+    table.found(ID, { running: false, startedAt: 60, exitCode: 2, exitedAt: 58 }, 1_000);
+    table.started(ID, 5_000);
+    const { starts, restarts, exitCode } = table.get(ID)!;
+    assert.deepEqual({ starts, restarts, exitCode }, { starts: 1, restarts: 1, exitCode: 2 });
+  });
+
   it('lets an old death that is told late change nothing', () => {
     table.identify('docker', identity());
     table.found(ID, { running: false, startedAt: 50, exitCode: 3, exitedAt: 60 }, 1_000);
