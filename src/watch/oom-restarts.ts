@@ -65,6 +65,9 @@ export class OomRestarts implements PodListener {
     const { name, boot_id, kernel, arch } = this.#options.host;
     // Nobody knows who died in it.
     const process = { pid: 0, name: '' };
+    // The instance that was killed: what stands in a pod's status while a container waits to be started again, and so what
+    // kubernetes-oom-event-generator names, although its message sounds as if it were the new one.
+    const id = previous.containerId ?? container.id;
     return {
       schema: INCIDENT_SCHEMA,
       id: `restart:${pod.uid}:${container.name}:${container.restartCount}`,
@@ -77,7 +80,7 @@ export class OomRestarts implements PodListener {
       victims: [{ process, capture: { source: 'none', truncated: false, redacted: 0 } }],
       container: {
         name: container.name,
-        ...(container.id !== undefined && { id: container.id }),
+        ...(id !== undefined && { id }),
         ...(container.runtime !== undefined && { runtime: container.runtime }),
       },
       k8s: {

@@ -66,7 +66,7 @@ describe('the agent in the place of kubernetes-oom-event-generator', () => {
       30_000,
     );
     const { containerStatuses = [] } = (await namespace.pod('shop')).status;
-    const { containerID } = containerStatuses.find(({ name }) => name === 'hog')!;
+    const { containerID } = containerStatuses.find(({ name }) => name === 'hog')!.lastState.terminated!;
 
     const [restart, ...more] = await events('PreviousContainerWasOOMKilled');
     assert.deepEqual(more, []);

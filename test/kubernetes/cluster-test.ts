@@ -42,7 +42,7 @@ export interface ContainerStatus {
 
 interface ContainerState {
   readonly running?: object;
-  readonly terminated?: { readonly reason: string; readonly exitCode: number };
+  readonly terminated?: { readonly reason: string; readonly exitCode: number; readonly containerID: string };
 }
 
 export interface EventObject {

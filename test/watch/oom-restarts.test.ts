@@ -55,7 +55,7 @@ test('a container that was OOM killed and runs again is told once', () => {
     id: `restart:${UID}:shop:1`,
     kind: 'oom_restart',
     time: '2026-11-21T03:14:17.042Z',
-    container: { id: containerId('b'), name: 'shop', runtime: 'containerd' },
+    container: { id: containerId('a'), name: 'shop', runtime: 'containerd' },
     k8s: { pod: { name: 'shop-5d8f7c-x2x', resource_version: '4711' }, container: { restart_count: 1 } },
     statements: [
       { by: 'kubernetes', agrees: true, says: 'OOMKilled, exit code 137', time: '2026-11-21T03:14:16Z' },
