@@ -22,7 +22,7 @@ export interface CrossCheckOptions {
 }
 
 /** kubelet tells the API within a few seconds; on an overloaded node it was seen to take 35 s. */
-const STATEMENT_MS = 60_000;
+export const STATEMENT_MS = 60_000;
 /** The kernel's record is read within milliseconds, and at the start what its ring still holds within a second. */
 const RECORD_MS = 10_000;
 /** Container ids whose kill the kernel told of, and ends that no kill was known for: 100 bytes each. */

@@ -1,5 +1,5 @@
 import { incidentFromStatus } from './cross-check/incident-from-status.ts';
-import { CrossCheck } from './cross-check.ts';
+import { CrossCheck, STATEMENT_MS } from './cross-check.ts';
 import { ContainerdFinder } from './enrich/containerd.ts';
 import { ContainerFinder } from './enrich/containers.ts';
 import { Owners } from './enrich/owners.ts';
@@ -124,6 +124,10 @@ export class Surroundings {
     const { store, now } = this.#options;
     const recent = store.recent(RECALLED);
     this.#crossCheck.recall(recent);
+    // The cluster's word on the last of them may still come; the newest comes first here.
+    for (const incident of recent.toReversed())
+      if (Date.parse(incident.time) > now() - STATEMENT_MS && incident.statements === undefined)
+        this.#crossCheck.witnessed(incident);
     this.#enricher.resume(recent);
     await this.containers.start();
     if (this.containers.isCounted && !this.containers.follows)

@@ -106,6 +106,15 @@ it('a kill from before its runtime was connected waits for its name', async (t) 
   assert.equal(ready[0]?.container?.name, 'shop');
 });
 
+it('the word of the cluster on a kill may come after a restart of the agent', async (t) => {
+  const { surroundings, store, time } = setup(t, false);
+  const kill = valid({ ...containerKill(), time: new Date(time.now()).toISOString(), container: { id: ID } });
+  store.commit([kill]);
+  await surroundings.start();
+  surroundings.pods.table.apply(pod({ containers: [podContainer({ id: ID, terminated: oomKilled(ID) })] }));
+  assert.deepEqual(store.get(kill.id)?.witness, ['kmsg', 'kubernetes']);
+});
+
 it('the end of a container in the future makes nothing old news', async (t) => {
   const { surroundings, store, time } = setup(t);
   const end = (finishedAt: string, id: string) =>
