@@ -124,6 +124,9 @@ export class Docker {
   async startContainerdAgain(): Promise<void> {
     const mount = `--mount=/proc/${this.#dockerd?.pid}/ns/mnt`;
     await this.#runContainerd('nsenter', mount, 'containerd', '--config', this.#at('containerd.toml'));
+    // By itself it looks for containerd with pauses that grow, and refuses containers until then.
+    await this.stopDaemon();
+    await this.startDaemon();
   }
 
   /** `docker inspect`, as far as a test asks for it. */
