@@ -19,7 +19,10 @@ import {
 } from './node-configuration.ts';
 import { PAUSE_IMAGE, type Parts } from './parts.ts';
 
-const MEMORY_MIB = 2048;
+/** Less than one victim takes when nobody stops it (test/kills/victim.c). */
+const MEMORY_MIB = 1024;
+/** Of emulated code; the default is a quarter of the host's memory. */
+const TRANSLATED_MIB = 256;
 const KUBELET_PORT = 10250;
 /** A shell for each connection, and what takes an image; inside the cluster's network namespace only. */
 const SHELL_PORT = 9001;
@@ -39,7 +42,8 @@ const NODE: NodeConfiguration = {
 };
 
 const UNITS = {
-  // QEMU's user network; the address by which the cluster knows the node is on the loopback, as kubelet wants to find it.
+  // QEMU's user network, which asks by ARP for whoever it has an answer for: the node answers for its pods. The address by
+  // which the cluster knows the node is on the loopback, as kubelet wants to find it.
   'node-network.service': `[Unit]
 DefaultDependencies=no
 Before=containerd.service kubelet.service
@@ -52,7 +56,7 @@ ExecStart=/bin/sh -ec '\\
   until [ -e /sys/class/net/eth0 ]; do sleep 0.2; done; \\
   ip link set lo up; ip addr add ${NODE_B.address}/32 dev lo; \\
   ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; ip route add default via 10.0.2.2; \\
-  echo 1 >/proc/sys/net/ipv4/ip_forward'
+  echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv4/conf/eth0/proxy_arp'
 `,
   'kubelet.service': `[Unit]
 After=containerd.service node-network.service
@@ -60,7 +64,7 @@ Requires=containerd.service
 [Service]
 ExecStartPre=/bin/sh -ec 'for image in /images/*.tar; do ctr --namespace=k8s.io images import $image; done'
 ExecStart=/usr/local/bin/kube1 kubelet --config=/etc/kubernetes/kubelet.yaml --kubeconfig=/etc/kubernetes/kubeconfig \\
-  --hostname-override=${NODE_B.name} --node-ip=${NODE_B.address} --v=2
+  --hostname-override=${NODE_B.name} --node-ip=${NODE_B.address} --housekeeping-interval=30s
 Restart=always
 RestartSec=2
 TimeoutStartSec=300
@@ -70,6 +74,18 @@ StandardError=journal+console
   ...socket('shell', SHELL_PORT, '/bin/sh'),
   ...socket('image', IMAGE_PORT, '/usr/bin/ctr --namespace=k8s.io images import -'),
 };
+/**
+ * A node that has no memory left may thrash for minutes before the kernel kills, and an emulated one does. This lets it
+ * kill when what was used in the last second cannot be kept (Documentation/admin-guide/mm/multigen_lru.rst).
+ */
+const MEMORY_SETTINGS = `w /sys/kernel/mm/lru_gen/enabled - - - - y
+w /sys/kernel/mm/lru_gen/min_ttl_ms - - - - 1000
+`;
+/** What the node can do without, and what emulation makes dear. */
+const UNWANTED = [
+  ...['systemd-udevd.service', 'systemd-udev-trigger.service', 'systemd-logind.service'],
+  ...['serial-getty@ttyS0.service', 'getty@tty1.service'],
+];
 const WANTED = [
   'node-network.service',
   'containerd.service',
@@ -107,7 +123,16 @@ export async function guestCommand(
     command: [
       path.join(tools, 'usr/bin/qemu-system-x86_64'),
       // As in test/lab/machine.ts, which says why.
-      ...['-accel', 'tcg,thread=single', '-machine', 'pc', '-cpu', 'max,cx16=off', '-smp', '2'],
+      ...[
+        '-accel',
+        `tcg,thread=single,tb-size=${TRANSLATED_MIB}`,
+        '-machine',
+        'pc',
+        '-cpu',
+        'max,cx16=off',
+        '-smp',
+        '2',
+      ],
       ...['-m', String(MEMORY_MIB), '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
       ...['-L', path.join(tools, 'usr/share/qemu'), '-L', path.join(tools, 'usr/share/seabios')],
       ...['-serial', 'stdio', '-kernel', disk.kernel, '-initrd', at('node-b.initramfs')],
@@ -116,6 +141,7 @@ export async function guestCommand(
         'console=ttyS0 root=/dev/vda rw panic=-1 loglevel=5 mitigations=off net.ifnames=0 systemd.show_status=no',
         `systemd.hostname=${NODE_B.name}`,
         ...WANTED.map((unit) => `systemd.wants=${unit}`),
+        ...UNWANTED.map((unit) => `systemd.mask=${unit}`),
       ].join(' '),
       // What it writes goes to a file without a name, and is gone with it.
       ...['-drive', `file=${disk.disk},format=raw,if=virtio,snapshot=on,cache=unsafe`],
@@ -144,6 +170,7 @@ function writeNodeFiles(file: string, authority: CertificateAuthority, images: r
   add('/etc/cni/net.d/10-pods.conflist', networkConfiguration(NODE));
   for (const [name, unit] of Object.entries(UNITS)) add(`/etc/systemd/system/${name}`, unit);
   for (const image of images) add(`/images/${path.basename(image)}`, readFileSync(image));
+  add('/etc/tmpfiles.d/memory.conf', MEMORY_SETTINGS);
   cpio.folder('/node/etc/kubernetes/manifests');
   cpio.close();
 }

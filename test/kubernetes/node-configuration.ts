@@ -40,8 +40,8 @@ export function kubeletConfiguration(node: NodeConfiguration, dnsServer: string)
     // The default is true since 1.35.
     failCgroupV1: false,
     makeIPTablesUtilChains: false,
-    // The machine's disk is not the test's business.
-    evictionHard: { 'memory.available': '100Mi', 'nodefs.available': '1%', 'imagefs.available': '1%' },
+    // The kernel is to kill, not kubelet; and the machine's disk is not the test's business.
+    evictionHard: { 'memory.available': '1Mi', 'nodefs.available': '1%', 'imagefs.available': '1%' },
     imageGCHighThresholdPercent: 100,
     imageGCLowThresholdPercent: 99,
     nodeStatusUpdateFrequency: '5s',
