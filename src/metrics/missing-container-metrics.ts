@@ -28,8 +28,8 @@ const MOST_UNREAD = 1024;
  *
  * - `container_ooms`: processes that the kernel killed in the container. Where the kernel's word does not arrive, the runtime's
  *   events, which on cgroup v1 are more (20 for 5, measured).
- * - `container_restarts`: starts that were seen of a container that had run before. As a replacement the first start
- *   counts, too, as it did there.
+ * - `container_restarts`: starts that were seen of a container that had run before. As a replacement the first start of a
+ *   container of Docker counts, too, as it did there. With containerd it counted none at all.
  * - `container_last_exit_code`: of the first process of the container, 0 before any has ended.
  */
 export function openFamily(sources: Sources): MetricFamily {
@@ -92,8 +92,8 @@ class MissingContainerMetrics implements MetricFamily {
 
   #show(container: KnownContainer): void {
     const labels = labelsOf(container);
-    const { starts, restarts, oomKills, exitCode } = container;
-    this.#restarts.inc(labels, this.#sources.isReplacement ? starts : restarts);
+    const { runtime, starts, restarts, oomKills, exitCode } = container;
+    this.#restarts.inc(labels, this.#sources.isReplacement && runtime === 'docker' ? starts : restarts);
     this.#ooms.inc(labels, oomKills);
     this.#exitCode.set(labels, exitCode ?? 0);
   }

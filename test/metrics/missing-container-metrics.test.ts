@@ -91,7 +91,7 @@ container_last_exit_code${labels} 0
     assert.equal(await value('container_restarts'), 1);
   });
 
-  it('counts the first start, too, where it replaces the program', async () => {
+  it('counts the first start, too, where it replaces the program, but of Docker only, as that does', async () => {
     const replacement = openFamily({
       containers: table,
       isReplacement: true,
@@ -99,6 +99,12 @@ container_last_exit_code${labels} 0
     know(ID, 'docker', 'shop');
     table.started(ID, 1);
     assert.equal(await value('container_restarts', ID, replacement), 1);
+    know('web', 'containerd', '');
+    table.started('web', 1);
+    assert.equal(await value('container_restarts', 'web', replacement), 0);
+    table.died('web', 1, 2);
+    table.started('web', 100);
+    assert.equal(await value('container_restarts', 'web', replacement), 1);
   });
 
   it('shows what is gone for five minutes, and for one scrape that reads its last values', async () => {
