@@ -23,6 +23,8 @@ export interface AgentOptions {
   readonly nodeOptions?: readonly string[];
   /** Another Node.js than the one that runs the tests. */
   readonly node?: string;
+  /** The bundle's instead of that of the checkout. */
+  readonly main?: string;
 }
 
 export function freshStateDir(t: TestContext): string {
@@ -79,7 +81,7 @@ export class AgentProcess {
       options.node ?? process.execPath,
       '--disable-warning=ExperimentalWarning',
       ...(options.nodeOptions ?? []),
-      MAIN,
+      options.main ?? MAIN,
       '--stdout',
       'json',
       '--listen',

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import {
   cpSync,
   existsSync,
@@ -13,12 +13,24 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import type { KubernetesApi } from '../src/kubernetes/api.ts';
+import { promisify } from 'node:util';
+import { AgentProcess } from './agent-process.ts';
 import { ApiDouble } from './kubernetes/api-double.ts';
-import type { ApiObject } from './kubernetes/object-store.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const PARTS = ['src', 'sinks', 'build.ts', 'package.json', 'package-lock.json'];
+
+/** A sink that asks Kubernetes for a node when it is loaded. */
+const PROBE = `
+    export const options = [];
+  export const settings = () => undefined;
+  export const open = () => {};
+  const { connect } = await import('../src/kubernetes/connection.ts');
+  const api: KubernetesApi = await connect({ kubeconfig: process.env.KUBECONFIG });
+  const { metadata } = await api.get<{ metadata: { name: string } }>('/api/v1/nodes/a');
+  console.log('node', metadata.name);
+  api.close();
+`;
 
 /** A copy of the checkout without `dist`. */
 function checkout(t: TestContext): string {
@@ -57,9 +69,8 @@ test('the bundle does what the sources do, without them and without node_modules
 
 test('a package that is loaded on demand has the same names in the bundle', async (t) => {
   const folder = checkout(t);
-  writeFileSync(join(folder, 'sinks', 'probe.ts'), "export const load = () => import('kafkajs');\n");
   run(folder, 'build.ts');
-  const bundled = await (await import(join(folder, 'dist', 'sinks', 'probe.js'))).load();
+  const bundled = await import(join(folder, 'dist', 'packages', 'kafkajs.js'));
   const { Kafka, logLevel } = await import('kafkajs');
   assert.equal(typeof bundled.Kafka, typeof Kafka);
   assert.deepEqual(bundled.logLevel, logLevel);
@@ -68,23 +79,37 @@ test('a package that is loaded on demand has the same names in the bundle', asyn
 
 test('the bundle has what says who we are to Kubernetes, and nothing else of its client', async (t) => {
   const folder = checkout(t);
-  const load = "export const load = () => import('../src/kubernetes/connection.ts');\n";
-  writeFileSync(join(folder, 'sinks', 'probe.ts'), load);
+  writeFileSync(join(folder, 'sinks', 'probe.ts'), PROBE);
   assert.equal(run(folder, 'build.ts'), '');
   const double = await ApiDouble.start(t);
   double.put('/api/v1/nodes/a', {});
-  const { connect } = await (await import(join(folder, 'dist', 'sinks', 'probe.js'))).load();
-  const api: KubernetesApi = await connect({ kubeconfig: double.kubeconfig() });
-  t.after(() => api.close());
-  assert.equal((await api.get<ApiObject>('/api/v1/nodes/a')).metadata.name, 'a');
-  const chunks = readdirSync(join(folder, 'dist', 'src')).filter((name) => /^con(fig|nection)-/.test(name));
-  const bytes = chunks.map((name) => statSync(join(folder, 'dist', 'src', name)).size);
-  assert.equal(bytes.length, 2);
-  // 41 KB; with the classes of all kinds of objects it is megabytes.
-  assert.ok(
-    bytes.every((size) => size < 60_000),
-    `${bytes}`,
+  const { stdout } = await promisify(execFile)(process.execPath, ['dist/src/main.js', '--version'], {
+    cwd: folder,
+    env: { KUBECONFIG: double.kubeconfig() },
+  });
+  assert.equal(stdout.split('\n')[0], 'node a');
+  // 25 KB; with the classes of all kinds of objects it is megabytes.
+  const { size } = statSync(join(folder, 'dist', 'packages', 'kubernetes-client-node-dist-config-js.js'));
+  assert.ok(size < 60_000, `${size}`);
+});
+
+test('the agent starts from two files: main.js, where all sinks are, and the capture thread', async (t) => {
+  const folder = checkout(t);
+  run(folder, 'build.ts');
+  const dist = join(folder, 'dist');
+  rmSync(join(dist, 'packages'), { recursive: true });
+  const files = readdirSync(dist, { recursive: true, encoding: 'utf8' }).filter((name) =>
+    name.endsWith('.js'),
   );
+  assert.deepEqual(files.sort(), ['src/capture/thread.js', 'src/main.js']);
+  // A log file needs no rights.
+  writeFileSync(join(folder, 'kern.log'), '');
+  const agent = await AgentProcess.start(t, {
+    main: join(dist, 'src', 'main.js'),
+    args: ['--log-file', join(folder, 'kern.log')],
+  });
+  await agent.terminate();
+  assert.deepEqual(agent.stderr, []);
 });
 
 test('what only some configurations need of Node.js is not loaded with the options', (t) => {
@@ -113,8 +138,11 @@ test('it builds again only when something has changed, and leaves nothing of wha
   run(folder, 'build.ts');
   assert.equal(statSync(main).mtimeMs, mtimeMs);
 
-  rmSync(join(folder, 'sinks', 'webhook.ts'));
+  const slack = join(folder, 'dist', 'packages', 'slack-webhook.js');
+  assert.ok(existsSync(slack));
+  rmSync(join(folder, 'sinks', 'slack.ts'));
   run(folder, 'build.ts');
   assert.ok(statSync(main).mtimeMs > mtimeMs);
-  assert.ok(!existsSync(join(folder, 'dist', 'sinks', 'webhook.js')));
+  assert.ok(!existsSync(slack));
+  assert.doesNotMatch(run(folder, 'dist/src/main.js', '--help'), /^Delivery to slack:/m);
 });

@@ -96,10 +96,10 @@ describe('the image', { skip }, () => {
       await assert.rejects(once('--entrypoint', program, AGENT_IMAGE), /(not found|no such file)/);
   });
 
-  it('has all that the sinks, name resolution, TLS, time zones and SQLite need of a system', async () => {
+  it('has all that the packages of the sinks, name resolution, TLS, time zones and SQLite need of a system', async () => {
     const script = `(async () => {
-      const sinks = '/opt/oom-witness/dist/sinks/';
-      for (const file of require('node:fs').readdirSync(sinks)) await import(sinks + file);
+      const packages = '/opt/oom-witness/dist/packages/';
+      for (const file of require('node:fs').readdirSync(packages)) await import(packages + file);
       new (require('node:sqlite').DatabaseSync)(':memory:').close();
       const { address } = await require('node:dns/promises').lookup('sink.example');
       console.log(address, require('node:tls').rootCertificates.length > 100, new Date(0).getHours());
