@@ -61,7 +61,8 @@ export class Podman {
 
   /** @returns what it printed, without the last newline */
   async command(...args: readonly string[]): Promise<string> {
-    const options = { env: this.#environment, timeout: COMMAND_MS };
+    // Where it stands, conmon leaves a file called `oom` after a kill.
+    const options = { env: this.#environment, cwd: this.root, timeout: COMMAND_MS };
     const { stdout } = await run('podman', [...this.#options, ...args], options);
     return stdout.trimEnd();
   }
