@@ -65,9 +65,11 @@ export class Enricher {
     return this.#options.finders.some((finder) => finder.concerns(incident));
   }
 
-  /** Each is completed, in the store, within the deadline. */
+  /** Each is completed, in the store, within the deadline; at once and untouched where nobody knows anything of its kind. */
   enrich(incidents: readonly Incident[]): void {
-    for (const incident of incidents) this.#track(this.#enrich(incident));
+    for (const incident of incidents)
+      if (this.concerns(incident)) this.#track(this.#enrich(incident));
+      else this.#options.observer.enriched(incident);
   }
 
   /** Incidents of an earlier run whose pods were not found then: they are not held, and completed if they are found now. */

@@ -79,6 +79,14 @@ describe('an incident is completed', () => {
     assert.equal(history.values().next().value?.unknown?.k8s, 'not in the API');
   });
 
+  it('at once and untouched where nobody knows anything of its kind', () => {
+    const { time, history, happened, enrich } = setup(() => assert.fail('not asked'));
+    enrich(containerKill());
+    assert.deepEqual(happened.length, 1);
+    assert.equal(time.timers, 0);
+    assert.deepEqual(history.get(containerKill().id), containerKill());
+  });
+
   it('once more when the pod is found later, and the reason is taken back', async () => {
     const finder = slow(MISSING, NAMED);
     const { time, history, happened, enrich } = setup(finder.find);
