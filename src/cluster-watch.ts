@@ -1,7 +1,7 @@
 /** The composition root of `oom-witness watch`: kills as the pods of a whole cluster tell them, without any privilege. */
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AGENT_LABELS, nodesWithAgents } from './cluster-watch/agents.ts';
+import { AGENT_LABELS, AgentNodes } from './cluster-watch/agents.ts';
 import {
   Backlog,
   decodeProgress,
@@ -64,6 +64,7 @@ class ClusterWatch {
   readonly #downstream: Downstream;
   readonly #pods: Pods;
   readonly #owners: Owners;
+  readonly #agentNodes = new AgentNodes();
   readonly #backlog = new Backlog<Told>(Date.now);
   readonly #restarts: OomRestarts;
   #election: LeaseElection | undefined;
@@ -93,6 +94,7 @@ class ClusterWatch {
       now: Date.now,
       commit: (restart) => this.#restarted(restart),
     });
+    this.#pods.table.listen(this.#agentNodes);
     this.#pods.table.listen(this.#restarts);
     this.#pods.table.listen({
       terminated: (pod, container, termination) => this.#ended(pod, container, termination),
@@ -191,7 +193,7 @@ class ClusterWatch {
 
   async #deliver(told: Told): Promise<void> {
     // The agent of the node tells it, with the process.
-    if (told.node !== undefined && nodesWithAgents(this.#pods.table).has(told.node)) return;
+    if (told.node !== undefined && this.#agentNodes.has(told.node)) return;
     const incident = await told.incident();
     if (!this.#delivers || !this.#election?.holds) return;
     const { events } = this.#downstream;
@@ -203,12 +205,11 @@ class ClusterWatch {
   #progress(): Progress {
     const { store } = this.#downstream;
     const before = this.#before;
-    const watched = nodesWithAgents(this.#pods.table);
     return this.#backlog.progress(
       ({ id, node }) =>
         (before !== undefined && isDone(before, id)) ||
         store.isDelivered(id) ||
-        (node !== undefined && watched.has(node)),
+        (node !== undefined && this.#agentNodes.has(node)),
     );
   }
 

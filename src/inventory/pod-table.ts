@@ -2,6 +2,8 @@ import type { KnownPod, KnownPodContainer, Termination } from '../kubernetes/pod
 
 /** What changes in the table and is worth acting on. Called in the order of what happened, each once. */
 export interface PodListener {
+  /** The pod as it is now, before what follows from it; also where nothing has changed. */
+  applied?(pod: KnownPod): void;
   /** A container is known that was not: when its pod appears, before the container runs. */
   containerSeen?(pod: KnownPod, container: KnownPodContainer): void;
   /** An instance of a container ended, or had ended when the pod was first seen. */
@@ -73,6 +75,7 @@ export class PodTable {
     const before = entry.pod;
     entry.pod = pod;
     this.#gone.delete(pod.uid);
+    this.#tell((listener) => listener.applied?.(pod));
     for (const container of pod.containers) {
       this.#remember(entry, container);
       const isNew = before === pod || !before.containers.some(({ name }) => name === container.name);
@@ -109,11 +112,6 @@ export class PodTable {
     const name = entry?.instances.get(id);
     const container = entry?.pod.containers.find((each) => each.name === name);
     return entry && container && { pod: entry.pod, container };
-  }
-
-  /** Those that are in the API now. */
-  *present(): Generator<KnownPod> {
-    for (const [uid, { pod }] of this.#byUid) if (!this.#gone.has(uid)) yield pod;
   }
 
   /** Resolves when the pod with this UID or hash changes or appears, or when the signal is aborted. */
