@@ -35,8 +35,8 @@ const LEASE = 'oom-witness-watch';
 const PROGRESS = 'oom-witness.io/delivered';
 /** Before the lease can be somebody else's, what is under way has to be over and noted. */
 const LONGEST_DRAIN_MS = 7000;
-/** For asking who owns the owner of a pod. */
-const WORKLOAD_MS = 5000;
+/** For asking who owns the owner of a pod, behind all who are asked for before it. */
+const WORKLOAD_MS = 30_000;
 
 /** The exit code when there is no cluster, and when the lease was lost: whoever starts next begins as one that waits. */
 const FAILED = 1;
@@ -87,7 +87,11 @@ class ClusterWatch {
       sleep: pause,
       random: Math.random,
     });
-    this.#owners = new Owners(() => this.#pods.api, Date.now);
+    this.#owners = new Owners({
+      api: () => this.#pods.api,
+      now: Date.now,
+      sleep: (ms) => pause(ms, io.signal),
+    });
     this.#restarts = new OomRestarts({
       host,
       startedAt: this.#startedAt,

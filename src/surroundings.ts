@@ -72,7 +72,11 @@ export class Surroundings {
     this.#startedAt = now();
     this.containers = new Containers({ ...options, observer: events.runtimes });
     this.pods = new Pods({ ...options, observer: events.kubernetes });
-    this.#owners = new Owners(() => this.pods.api, now);
+    this.#owners = new Owners({
+      api: () => this.pods.api,
+      now,
+      sleep: (ms) => sleep(ms, this.#closing.signal),
+    });
     const pods = new PodFinder({
       pods: settings.useKubernetes ? this.pods.table : undefined,
       owners: this.#owners,

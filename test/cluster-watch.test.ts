@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
-import { decodeProgress } from '../src/cluster-watch/backlog.ts';
+import { decodeProgress, encodeProgress } from '../src/cluster-watch/backlog.ts';
 import { annotationOf } from '../src/kubernetes/lease-record.ts';
 import { AgentProcess } from './agent-process.ts';
 import { ApiDouble } from './kubernetes/api-double.ts';
@@ -22,6 +22,12 @@ interface Ended {
   readonly node?: string;
   readonly at?: number;
   readonly reason?: string;
+  /** The Job that made the pod. */
+  readonly job?: string;
+}
+
+function controller(kind: string, name: string): object {
+  return { apiVersion: 'batch/v1', kind, name, controller: true };
 }
 
 class Cluster {
@@ -38,11 +44,16 @@ class Cluster {
   }
 
   /** A pod whose only container has ended. */
-  ended({ name, node = 'node-7', at = Date.now(), reason = 'OOMKilled' }: Ended): void {
+  ended({ name, node = 'node-7', at = Date.now(), reason = 'OOMKilled', job }: Ended): void {
     const id = `containerd://${Buffer.from(name).toString('hex').padEnd(64, '0')}`;
     const terminated = { containerID: id, reason, exitCode: 137, finishedAt: time(at) };
     this.api.put(`/api/v1/namespaces/web/pods/${name}`, {
-      metadata: { name, namespace: 'web', uid: `uid-of-${name}` },
+      metadata: {
+        name,
+        namespace: 'web',
+        uid: `uid-of-${name}`,
+        ...(job !== undefined && { ownerReferences: [controller('Job', job)] }),
+      },
       spec: { nodeName: node, containers: [{ name: 'shop', resources: { limits: { memory: '64Mi' } } }] },
       status: {
         containerStatuses: [{ name: 'shop', containerID: id, restartCount: 0, state: { terminated } }],
@@ -63,6 +74,19 @@ class Cluster {
       state: { running: {} },
     });
     this.api.put(path, pod as ApiObject);
+  }
+
+  job(name: string, cronJob: string): void {
+    const metadata = { name, namespace: 'web', ownerReferences: [controller('CronJob', cronJob)] };
+    this.api.put(`/apis/batch/v1/namespaces/web/jobs/${name}`, { metadata });
+  }
+
+  /** The last holder of the lease has delivered nothing since then. */
+  leftSince(since: number): void {
+    const note = encodeProgress({ since, done: new Set() });
+    const annotations = { 'oom-witness.io/delivered': note };
+    const metadata = { name: 'oom-witness-watch', namespace: 'oom-witness', annotations };
+    this.api.put(LEASE, { metadata, spec: { holderIdentity: '', leaseTransitions: 1 } });
   }
 
   /** Resolves with the first Event of this reason. */
@@ -180,6 +204,29 @@ describe('oom-witness watch', () => {
     cluster.ended({ name: 'b' });
     await second.until(() => second.incidents.length > 0, 'taking over');
     assert.deepEqual(told(second), ['b']);
+  });
+
+  it('a backlog is told with all names, and looked up at a rate that the API server does not notice', async (t) => {
+    const cluster = await Cluster.start(t);
+    const names = Array.from({ length: 130 }, (_, index) => `job-${index}`);
+    for (const name of names) {
+      cluster.job(name, `cron-${name}`);
+      cluster.ended({ name, job: name });
+    }
+    cluster.leftSince(Date.now() - 60_000);
+    const replica = await cluster.leader();
+    await replica.until(() => replica.incidents.length === names.length, 'telling all');
+    assert.deepEqual(
+      replica.incidents.map(({ k8s }) => k8s?.cronjob?.name).sort(),
+      names.map((name) => `cron-${name}`).sort(),
+    );
+    const { requests } = cluster.api;
+    const taken =
+      requests.find(({ method, path }) => method !== 'GET' && path === LEASE)?.at ?? assert.fail();
+    const asked = requests.filter(({ path }) => path.includes('/jobs/')).map(({ at }) => at - taken);
+    assert.equal(asked.length, names.length);
+    for (const [index, at] of asked.entries())
+      assert.ok(at >= (index - 29) * 20 - 5, `request ${index} came after ${at} ms`);
   });
 
   it('delivers nothing more when another has taken the lease: that one does', async (t) => {

@@ -1,11 +1,24 @@
 import { ApiError, type KubernetesApi } from '../kubernetes/api.ts';
 import type { KnownPod, PodOwner } from '../kubernetes/pod.ts';
+import { type Rate, TokenBucket } from '../kubernetes/token-bucket.ts';
 import type { Workload } from './identity.ts';
 
 /** Owners that a node's pods have; one that is not here is asked for again. */
 const CACHE_LIMIT = 512;
 /** For an owner that could not be read: the next kill may have better luck. */
 const RETRY_MS = 30_000;
+/** Whatever is killed at once, and however many a new holder of the lease has to make up for, the API server has this to bear. */
+const RATE: Rate = { burst: 30, everyMs: 20 };
+/** At that rate the last of them waits for 20 s. Of a pod beyond them the owner itself is the answer. */
+const MOST_ASKED = 1024;
+
+export interface OwnersOptions {
+  /** Undefined while there is no connection. */
+  readonly api: () => KubernetesApi | undefined;
+  readonly now: () => number;
+  /** Rejects when nobody waits for answers any more. */
+  readonly sleep: (ms: number) => Promise<unknown>;
+}
 
 interface Cached {
   readonly owner: Promise<PodOwner | undefined>;
@@ -19,14 +32,14 @@ interface Cached {
  * (Kubernetes: Deployment, "Pod-template-hash label"). Others' ReplicaSets and Jobs are asked for once.
  */
 export class Owners {
-  readonly #api: () => KubernetesApi | undefined;
-  readonly #now: () => number;
+  readonly #options: OwnersOptions;
+  readonly #bucket: TokenBucket;
   readonly #cache = new Map<string, Cached>();
+  #asked = 0;
 
-  /** @param api undefined while there is no connection */
-  constructor(api: () => KubernetesApi | undefined, now: () => number) {
-    this.#api = api;
-    this.#now = now;
+  constructor(options: OwnersOptions) {
+    this.#options = options;
+    this.#bucket = new TokenBucket(RATE, options.now());
   }
 
   /** Never fails: where the owner's owner cannot be read in time, the owner itself is the answer. */
@@ -52,10 +65,11 @@ export class Owners {
     const path = `/apis/${apiVersion}/namespaces/${encodeURIComponent(namespace)}/${resource}/${encodeURIComponent(name)}`;
     // Whose API it is comes from the pod, which its author writes.
     if (!/^(apps|batch)\/v\d\w*$/.test(apiVersion)) return Promise.resolve(undefined);
-    const api = this.#api();
+    const api = this.#options.api();
     if (api === undefined) return Promise.resolve(undefined);
     const cached = this.#cache.get(path);
-    if (cached !== undefined && this.#now() < cached.until) return inTime(cached.owner, signal);
+    if (cached !== undefined && this.#options.now() < cached.until) return inTime(cached.owner, signal);
+    if (this.#asked >= MOST_ASKED) return Promise.resolve(undefined);
     const owner = this.#ask(api, path);
     this.#cache.delete(path);
     this.#cache.set(path, { owner, until: Number.POSITIVE_INFINITY });
@@ -65,7 +79,11 @@ export class Owners {
 
   /** For all who wait for the answer, so none of them can end it; the API has a time limit of its own. */
   async #ask(api: KubernetesApi, path: string): Promise<PodOwner | undefined> {
+    const { now, sleep } = this.#options;
+    this.#asked += 1;
     try {
+      const waitMs = this.#bucket.take(now());
+      if (waitMs > 0) await sleep(waitMs);
       const answer = await api.get<{ metadata?: { ownerReferences?: unknown } }>(path);
       return controllerOf(answer.metadata?.ownerReferences);
     } catch (error) {
@@ -73,9 +91,11 @@ export class Owners {
       const gone = error instanceof ApiError && error.status === 404;
       this.#cache.set(path, {
         owner: Promise.resolve(undefined),
-        until: gone ? Number.POSITIVE_INFINITY : this.#now() + RETRY_MS,
+        until: gone ? Number.POSITIVE_INFINITY : now() + RETRY_MS,
       });
       return undefined;
+    } finally {
+      this.#asked -= 1;
     }
   }
 }

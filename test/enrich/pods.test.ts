@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { identified } from '../../src/enrich/identity.ts';
 import { Owners } from '../../src/enrich/owners.ts';
 import { PodLogs } from '../../src/enrich/pod-logs.ts';
@@ -183,14 +184,13 @@ describe('the workload', () => {
   }
   const ownedBy = (kind: string, name: string, apiVersion = 'apps/v1', templateHash?: string): KnownPod =>
     pod({ owner: { apiVersion, kind, name, ...(templateHash !== undefined && { templateHash }) } });
+  const ownersBy = (kubernetes: KubernetesApi) =>
+    new Owners({ api: () => kubernetes, now: () => 0, sleep: async () => {} });
   const signal = new AbortController().signal;
 
   it('a Deployment costs no request', async () => {
     const { api: kubernetes, asked } = api({});
-    const owners = new Owners(
-      () => kubernetes,
-      () => 0,
-    );
+    const owners = ownersBy(kubernetes);
     const owned = ownedBy('ReplicaSet', 'shop-5d8f7c', 'apps/v1', '5d8f7c');
     assert.deepEqual(await owners.workload(owned, signal), { deployment: { name: 'shop' } });
     assert.deepEqual(asked, []);
@@ -205,10 +205,7 @@ describe('the workload', () => {
         { kind: 'Rollout', name: 'shop', controller: true },
       ],
     });
-    const owners = new Owners(
-      () => kubernetes,
-      () => 0,
-    );
+    const owners = ownersBy(kubernetes);
     for (let time = 0; time < 3; time++) {
       assert.deepEqual(await owners.workload(ownedBy('Job', 'nightly-29', 'batch/v1'), signal), {
         cronjob: { name: 'nightly' },
@@ -220,13 +217,37 @@ describe('the workload', () => {
     assert.equal(asked.length, 2);
   });
 
+  it('of many kills at once is asked for at a rate that an API server does not notice', async () => {
+    let now = 0;
+    const asked: number[] = [];
+    const get = async () => {
+      asked.push(now);
+      return { metadata: { ownerReferences: [{ kind: 'CronJob', name: 'nightly', controller: true }] } };
+    };
+    const sleepers: { readonly until: number; readonly wake: () => void }[] = [];
+    const owners = new Owners({
+      api: () => ({ get }) as unknown as KubernetesApi,
+      now: () => now,
+      sleep: (ms) => new Promise<void>((wake) => sleepers.push({ until: now + ms, wake })),
+    });
+    const jobs = Array.from({ length: 2000 }, (_, index) => ownedBy('Job', `nightly-${index}`, 'batch/v1'));
+    const workloads = jobs.map((job) => owners.workload(job, signal));
+    for (const { until, wake } of sleepers) {
+      now = until;
+      wake();
+      await setImmediate();
+    }
+    const found = (await Promise.all(workloads)).filter(({ cronjob }) => cronjob !== undefined);
+    assert.equal(found.length, 1024, 'the others have the name of their Job');
+    assert.equal(asked.length, 1024);
+    const inSecond = (second: number) => asked.filter((time) => Math.floor(time / 1000) === second).length;
+    assert.deepEqual([inSecond(0), inSecond(1), inSecond(2)], [79, 50, 50]);
+  });
+
   it('each waits for a shared answer for as long as it may, and no longer', async () => {
     const answer = Promise.withResolvers<object>();
     const kubernetes = { get: () => answer.promise } as unknown as KubernetesApi;
-    const owners = new Owners(
-      () => kubernetes,
-      () => 0,
-    );
+    const owners = ownersBy(kubernetes);
     const job = ownedBy('Job', 'nightly-29', 'batch/v1');
     const short = new AbortController();
     const first = owners.workload(job, short.signal);
@@ -241,10 +262,7 @@ describe('the workload', () => {
   });
 
   it('the owner itself where its owner cannot be read', async () => {
-    const owners = new Owners(
-      () => api({}).api,
-      () => 0,
-    );
+    const owners = ownersBy(api({}).api);
     assert.deepEqual(await owners.workload(ownedBy('Job', 'once', 'batch/v1'), signal), {
       job: { name: 'once' },
     });
@@ -254,10 +272,7 @@ describe('the workload', () => {
   });
 
   it('others by their kind, and none for a static pod', async () => {
-    const owners = new Owners(
-      () => api({}).api,
-      () => 0,
-    );
+    const owners = ownersBy(api({}).api);
     assert.deepEqual(await owners.workload(ownedBy('StatefulSet', 'db'), signal), {
       statefulset: { name: 'db' },
     });
@@ -273,10 +288,7 @@ describe('the workload', () => {
 
   it('a name or an API version that leads elsewhere is not followed', async () => {
     const { api: kubernetes, asked } = api({});
-    const owners = new Owners(
-      () => kubernetes,
-      () => 0,
-    );
+    const owners = ownersBy(kubernetes);
     await owners.workload(ownedBy('Job', '../../secrets/x', 'batch/v1'), signal);
     await owners.workload(ownedBy('Job', 'x', '../../api/v1'), signal);
     assert.deepEqual(asked, ['/apis/batch/v1/namespaces/web/jobs/..%2F..%2Fsecrets%2Fx']);

@@ -19,7 +19,11 @@ export type Answer =
 const rests = new Map<string, { readonly items: readonly ApiObject[]; readonly version: number }>();
 
 /** What ApiDouble says when nothing is wrong, and when the request is. */
-export function answerTo(request: ApiRequest, store: ObjectStore, tokens: ReadonlySet<string>): Answer {
+export function answerTo(
+  request: Omit<ApiRequest, 'at'>,
+  store: ObjectStore,
+  tokens: ReadonlySet<string>,
+): Answer {
   const token = /^Bearer (.*)$/.exec(request.headers.authorization ?? '')?.[1];
   if (token === undefined || !tokens.has(token)) return failure(401, 'Unauthorized', 'Unauthorized');
   const path = resourcePath(request.path);

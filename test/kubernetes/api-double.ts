@@ -16,6 +16,8 @@ export interface ApiRequest {
   readonly headers: IncomingMessage['headers'];
   // biome-ignore lint/suspicious/noExplicitAny: what is tested may send anything
   readonly body: any;
+  /** When it came, `performance.now()`. */
+  readonly at: number;
 }
 
 export type Fault =
@@ -186,6 +188,7 @@ export class ApiDouble {
       query: url.searchParams,
       headers: incoming.headers,
       body: text === '' ? undefined : JSON.parse(text),
+      at: performance.now(),
     };
     this.requests.push(request);
     const said = `${request.method} ${incoming.url}`;
