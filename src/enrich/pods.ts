@@ -1,13 +1,13 @@
 import type { Finder, Finding } from '../enrich.ts';
 import type { Incident } from '../incident.ts';
 import type { PodTable } from '../inventory/pod-table.ts';
-import type { KnownPod, KnownPodContainer } from '../kubernetes/pod.ts';
+import type { KnownPod, KnownPodContainer, RuntimeName } from '../kubernetes/pod.ts';
 import { identityOfPod } from './identity.ts';
 import type { Owners } from './owners.ts';
 import type { LoggedPod, PodLogs } from './pod-logs.ts';
 
 export interface PodFinderOptions {
-  /** Undefined where the API is not used: then the names of log files are all there is. */
+  /** Of this node. Undefined where the API is not used: then the names of log files are all there is. */
   readonly pods: PodTable | undefined;
   readonly owners: Owners | undefined;
   readonly logs: PodLogs;
@@ -20,9 +20,16 @@ export interface PodFinderOptions {
 /** By the UID of the pod that stands in the cgroup's path, or by the container's id alone: the pod and which of its containers. */
 export class PodFinder implements Finder {
   readonly #options: PodFinderOptions;
+  /** A kubelet has one for all its pods: that of a container which has no status yet is the others'. */
+  #runtime: RuntimeName | undefined;
 
   constructor(options: PodFinderOptions) {
     this.#options = options;
+    options.pods?.listen({
+      applied: ({ containers }) => {
+        this.#runtime = containers.find(({ runtime }) => runtime)?.runtime ?? this.#runtime;
+      },
+    });
   }
 
   concerns({ k8s }: Incident): boolean {
@@ -74,7 +81,8 @@ export class PodFinder implements Finder {
     signal: AbortSignal,
   ): Promise<Finding> {
     const workload = (await this.#options.owners?.workload(pod, signal)) ?? {};
-    const identity = identityOfPod(pod, container, workload);
+    const runtime = this.#runtime && { runtime: this.#runtime };
+    const identity = identityOfPod(pod, container && { ...runtime, ...container }, workload);
     if (container !== undefined || id === undefined) return { identity, isPartial: false };
     const reason = `which container of the pod it was did not show within ${this.#patience}`;
     return { identity: { ...identity, unknown: { 'k8s.container': reason } }, isPartial: true };

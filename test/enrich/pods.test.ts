@@ -88,6 +88,16 @@ describe('the pod and its container', () => {
     assert.equal((await find(bare())).incident.k8s?.container?.name, 'shop');
   });
 
+  it('that has no status yet with the runtime of the others on the node', async (t) => {
+    const { pods, find } = finder(t);
+    const other = podContainer({ id: containerId('b'), runtime: 'cri-o' });
+    pods.apply(pod({ uid: 'other', name: 'other', containers: [other] }));
+    pods.apply(pod());
+    const { container: _, ...incident } = bare();
+    const { container } = (await find({ ...incident, container: { id: ID } })).incident;
+    assert.deepEqual(container, { id: ID, name: 'shop', runtime: 'cri-o' });
+  });
+
   it('a static pod by the hash in its cgroup, under its UID of the API', async (t) => {
     const { pods, find } = finder(t);
     pods.apply(pod({ configHash: HASH }));
