@@ -1,4 +1,5 @@
 import { OOM_KILLED, saidOf } from './cross-check/incident-from-status.ts';
+import type { EndedContainer } from './enrich/unplaced.ts';
 import type { Incident, Statement } from './incident.ts';
 import type { PodListener, PodOfContainer } from './inventory/pod-table.ts';
 import type { KnownPod, KnownPodContainer, Termination } from './kubernetes/pod.ts';
@@ -83,6 +84,16 @@ export class CrossCheck implements PodListener {
       this.#state(waiting.incident, statementOf(termination));
     } else if (!this.#witnessed.has(containerId) && reason === OOM_KILLED && this.#isNews(finishedAt))
       void this.#doubt(pod, container, termination, containerId);
+  }
+
+  /** Containers that ended by an OOM kill which nobody told of, between these Unix times in ms. */
+  untoldEnds(from: number, to: number): EndedContainer[] {
+    return [...this.#ended].flatMap(([id, { reason, finishedAt }]) => {
+      const at = Date.parse(finishedAt ?? '');
+      if (reason !== OOM_KILLED || !(at >= from && at <= to) || this.#witnessed.has(id)) return [];
+      const found = this.#options.find(id);
+      return found ? [{ ...found, id, at }] : [];
+    });
   }
 
   close(): void {

@@ -6,6 +6,7 @@ import { Owners } from './enrich/owners.ts';
 import { PodLogs } from './enrich/pod-logs.ts';
 import { PodmanFinder } from './enrich/podman.ts';
 import { PodFinder } from './enrich/pods.ts';
+import { UnplacedFinder } from './enrich/unplaced.ts';
 import { Enricher } from './enrich.ts';
 import type { Events } from './events.ts';
 import type { Incident, IncidentHost } from './incident.ts';
@@ -87,9 +88,14 @@ export class Surroundings {
     const runtimes = new ContainerFinder(this.containers.table, () => this.containers.follows);
     const podman = new PodmanFinder(options.roots);
     const containerd = new ContainerdFinder(() => this.containers.containerdSocket, settings.podLabels);
+    const unplaced = new UnplacedFinder({
+      untoldEnds: (from, to) => this.#crossCheck.untoldEnds(from, to),
+      owners: this.#owners,
+      now,
+    });
     this.#enricher = new Enricher({
       finders: settings.useKubernetes
-        ? [pods, podman, containerd, runtimes]
+        ? [pods, podman, containerd, runtimes, unplaced]
         : [podman, containerd, runtimes, pods],
       timeoutMs: settings.enrichTimeout,
       complete: (id, change) => store.complete(id, change),

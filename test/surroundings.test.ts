@@ -6,7 +6,7 @@ import { Metrics } from '../src/metrics.ts';
 import { Store } from '../src/store.ts';
 import { Surroundings } from '../src/surroundings.ts';
 import { VirtualTime } from './deliver/virtual-time.ts';
-import { containerKill, HOST, valid } from './incidents.ts';
+import { containerKill, HOST, numbered, valid } from './incidents.ts';
 import { containerId, oomKilled, pod, podContainer, UID } from './inventory/pods.ts';
 
 const ID = containerId('a');
@@ -93,6 +93,98 @@ describe('a kill in a pod', () => {
       ready.map(({ witness, k8s }) => [witness, k8s?.pod?.name]),
       [[['kubernetes'], 'shop-5d8f7c-x2x']],
     );
+  });
+});
+
+describe('a kill of which nobody knows where it was', () => {
+  /** As of a kernel that left out the header, of a process that nobody had time to look at. */
+  const unplaced = (time: number, sequence = 1): Incident => {
+    const { container: _, k8s: __, ...incident } = numbered(containerKill(), sequence);
+    const victims = incident.victims.map(({ process: { cgroup: ___, ...process }, ...rest }) => ({
+      ...rest,
+      process,
+    }));
+    const { process } = victims[0] ?? assert.fail();
+    return valid({ ...incident, time: new Date(time).toISOString(), process, victims });
+  };
+  const ends = ({ surroundings, time }: ReturnType<typeof setup>, name: string, digit: string) => {
+    const terminated = oomKilled(containerId(digit), new Date(time.now()).toISOString());
+    surroundings.pods.table.apply(pod({ uid: name, name, containers: [podContainer({ terminated })] }));
+  };
+  const told = ({ ready, store }: ReturnType<typeof setup>) =>
+    ready.map(({ id, k8s }) => [k8s?.pod?.name, store.get(id)?.witness]);
+
+  it('was in the only container that was OOM killed then: the status and the kernel tell of one kill', async (t) => {
+    const agent = setup(t);
+    agent.commit(unplaced(agent.time.now()));
+    await agent.time.advance(1000);
+    ends(agent, 'shop-1', 'a');
+    await agent.time.advance(60_000);
+    assert.deepEqual(told(agent), [['shop-1', ['kmsg', 'kubernetes']]]);
+    assert.equal(agent.ready[0]?.container?.id, containerId('a'));
+    assert.match(agent.ready[0]?.unknown?.['process.cgroup'] ?? '', /only ones that were OOM killed/);
+  });
+
+  it('is told by itself where two containers were', async (t) => {
+    const agent = setup(t);
+    agent.commit(unplaced(agent.time.now()));
+    ends(agent, 'shop-1', 'a');
+    ends(agent, 'shop-2', 'b');
+    await agent.time.advance(60_000);
+    assert.deepEqual(told(agent), [
+      [undefined, ['kmsg']],
+      ['shop-1', ['kubernetes']],
+      ['shop-2', ['kubernetes']],
+    ]);
+  });
+
+  it('is told by itself where two kills could be it, also when the first has been given up', async (t) => {
+    const agent = setup(t);
+    agent.commit(unplaced(agent.time.now(), 1));
+    await agent.time.advance(1500);
+    ends(agent, 'shop-1', 'a');
+    agent.commit(unplaced(agent.time.now(), 2));
+    await agent.time.advance(60_000);
+    assert.deepEqual(told(agent), [
+      [undefined, ['kmsg']],
+      [undefined, ['kmsg']],
+      ['shop-1', ['kubernetes']],
+    ]);
+  });
+
+  it('was not in a container of whose kill the kernel told, nor in one that ended at another time', async (t) => {
+    const agent = setup(t);
+    ends(agent, 'before', 'a');
+    await agent.time.advance(2001);
+    agent.commit(unplaced(agent.time.now(), 1));
+    agent.commit({ ...containerKill(), container: { id: containerId('b'), name: 'shop' } });
+    ends(agent, 'explained', 'b');
+    await agent.time.advance(60_000);
+    assert.deepEqual(told(agent), [
+      ['shop-5d8f7c-x2x', ['kmsg', 'kubernetes']],
+      [undefined, ['kmsg']],
+      ['before', ['kubernetes']],
+    ]);
+  });
+
+  it('waits for no status when it was a minute ago', async (t) => {
+    const agent = setup(t);
+    agent.commit(unplaced(agent.time.now() - 60_001));
+    await agent.time.rest();
+    assert.deepEqual(told(agent), [[undefined, ['kmsg']]]);
+  });
+
+  it('does not wait for a status that comes later than deliveries wait', async (t) => {
+    const agent = setup(t);
+    agent.commit(unplaced(agent.time.now()));
+    await agent.time.advance(2000);
+    assert.deepEqual(told(agent), [[undefined, ['kmsg']]]);
+    ends(agent, 'shop-1', 'a');
+    await agent.time.advance(60_000);
+    assert.deepEqual(told(agent), [
+      [undefined, ['kmsg']],
+      ['shop-1', ['kubernetes']],
+    ]);
   });
 });
 
