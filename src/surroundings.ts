@@ -86,7 +86,7 @@ export class Surroundings {
       timeoutMs: settings.enrichTimeout,
     });
     const runtimes = new ContainerFinder(this.containers.table, () => this.containers.follows);
-    const podman = new PodmanFinder(options.roots);
+    const podman = new PodmanFinder(options.roots, settings.podLabels);
     const containerd = new ContainerdFinder(() => this.containers.containerdSocket, settings.podLabels);
     const unplaced = new UnplacedFinder({
       untoldEnds: (from, to) => this.#crossCheck.untoldEnds(from, to),

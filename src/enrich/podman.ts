@@ -3,9 +3,14 @@ import { open, readdir } from 'node:fs/promises';
 import path from 'node:path';
 import type { Finder, Finding } from '../enrich.ts';
 import type { Incident } from '../incident.ts';
-import { type ContainerIdentity, containerIdentity } from '../inventory/container-identity.ts';
+import {
+  type ChosenLabels,
+  type ContainerIdentity,
+  containerIdentity,
+} from '../inventory/container-identity.ts';
 import { cgroupOwner } from '../kernel/cgroup-path.ts';
 import { identityOfContainer } from './containers.ts';
+import { podmanLabels } from './podman-labels.ts';
 
 /** podman has no daemon that could be asked: what it knows is in the files of its storage (containers/storage). */
 const SYSTEM_STORAGE = 'var/lib/containers/storage';
@@ -24,15 +29,17 @@ interface StoredContainer {
 }
 
 /**
- * Names of podman's containers, of root and of other users, read when one was killed. With `--rm` the record goes some tenths of a
- * second after the container.
+ * Names of podman's containers, of root and of other users, and labels of root's, read when one was killed. With `--rm` the record goes
+ * some tenths of a second after the container.
  */
 export class PodmanFinder implements Finder {
   readonly #roots: readonly string[];
+  readonly #chosenLabels: ChosenLabels;
 
   /** @param roots where the host's root folder may be; the first one that knows the container is believed */
-  constructor(roots: readonly string[]) {
+  constructor(roots: readonly string[], chosenLabels: ChosenLabels) {
     this.#roots = roots;
+    this.#chosenLabels = chosenLabels;
   }
 
   concerns({ container }: Incident): boolean {
@@ -46,11 +53,35 @@ export class PodmanFinder implements Finder {
       const home = user === undefined ? undefined : await homeOf(root, user);
       const storages = [...(home === undefined ? [] : [path.join(home, USER_STORAGE)]), SYSTEM_STORAGE];
       for (const storage of storages) {
-        const identity = await stored(path.join(root, storage), id);
-        if (identity !== undefined) return { identity: identityOfContainer(identity), isPartial: false };
+        const folder = path.join(root, storage);
+        const container = await stored(folder, id);
+        if (container === undefined) continue;
+        const labels = storage === SYSTEM_STORAGE ? podmanLabels(folder, id) : undefined;
+        const identity = this.#identityOf(id, container, labels);
+        return identity && { identity: identityOfContainer(identity), isPartial: false };
       }
     }
     return undefined;
+  }
+
+  #identityOf(
+    id: string,
+    { names, metadata }: StoredContainer,
+    labels: unknown,
+  ): ContainerIdentity | undefined {
+    const { 'image-name': imageName, 'image-id': imageId } = Object(parsed(metadata)) as Record<
+      string,
+      unknown
+    >;
+    const stated = {
+      id,
+      runtime: 'podman' as const,
+      name: Array.isArray(names) ? names[0] : undefined,
+      imageName,
+      imageId: typeof imageId === 'string' ? imageId.replace(/^(?=[\da-f]{64}$)/, 'sha256:') : undefined,
+      labels,
+    };
+    return containerIdentity(stated, this.#chosenLabels);
   }
 }
 
@@ -62,14 +93,14 @@ async function homeOf(root: string, user: number): Promise<string | undefined> {
   return home?.startsWith('/') && !home.split('/').includes('..') ? home : undefined;
 }
 
-async function stored(storage: string, id: string): Promise<ContainerIdentity | undefined> {
+async function stored(storage: string, id: string): Promise<StoredContainer | undefined> {
   const folders = await readdir(storage).catch(() => []);
   for (const folder of folders) {
     if (!CONTAINERS.test(folder)) continue;
     for (const file of FILES) {
       const text = await readFile(path.join(storage, folder, file));
       const container = listIn(text).find((each) => each?.id === id);
-      if (container) return identityOf(id, container);
+      if (container) return container;
     }
   }
   return undefined;
@@ -78,20 +109,6 @@ async function stored(storage: string, id: string): Promise<ContainerIdentity | 
 function listIn(text: string | undefined): readonly (StoredContainer | null)[] {
   const list = parsed(text);
   return Array.isArray(list) ? list : [];
-}
-
-function identityOf(id: string, { names, metadata }: StoredContainer): ContainerIdentity | undefined {
-  const { 'image-name': imageName, 'image-id': imageId } = Object(parsed(metadata)) as Record<
-    string,
-    unknown
-  >;
-  return containerIdentity({
-    id,
-    runtime: 'podman',
-    name: Array.isArray(names) ? names[0] : undefined,
-    imageName,
-    imageId: typeof imageId === 'string' ? imageId.replace(/^(?=[\da-f]{64}$)/, 'sha256:') : undefined,
-  });
 }
 
 function parsed(text: unknown): unknown {

@@ -7,10 +7,12 @@ import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { PodmanFinder } from '../../src/enrich/podman.ts';
 import { AgentProcess } from '../agent-process.ts';
+import { containerKill } from '../incidents.ts';
 import { victimProgram } from '../kills/kills.ts';
-import { Podman, podmanPackages } from '../servers/podman.ts';
+import { Podman, podman5Packages, podmanPackages } from '../servers/podman.ts';
 import { toldOf } from './victim-image.ts';
 
+const packages5 = await podman5Packages();
 const packages = await podmanPackages();
 const skip = 'missing' in packages && packages.missing;
 
@@ -37,7 +39,7 @@ describe('podman', { skip }, () => {
       const incident = toldOf(agent, id)[0] ?? assert.fail();
       assert.equal(incident.process.cgroup, `${podman.cgroup}/libpod-${id}`);
       assert.deepEqual(incident.container, { id, runtime: 'podman' });
-      const finder = new PodmanFinder(['/nonexistent', podman.root]);
+      const finder = new PodmanFinder(['/nonexistent', podman.root], new Set());
       assert.equal(finder.concerns(incident), true);
       const { identity } = (await finder.find(incident)) ?? assert.fail('not found');
       const { image, ...rest } = identity.container ?? {};
@@ -45,4 +47,23 @@ describe('podman', { skip }, () => {
       assert.equal(image?.name, 'localhost/victim:7');
       assert.match(image?.id ?? '', /^sha256:[\da-f]{64}$/);
     });
+});
+
+it('the labels of a container of podman 5 stand in its database', {
+  skip: 'missing' in packages5 && packages5.missing,
+}, async (t) => {
+  assert.ok('root' in packages5);
+  const podman = new Podman(packages5.root);
+  t.after(() => podman[Symbol.asyncDispose]());
+  const rootfs = path.join(podman.root, 'rootfs');
+  mkdirSync(rootfs);
+  const labels = ['team=fruit', 'secret=x', 'com.docker.compose.project=shop'];
+  const options = ['--network=none', '--name', 'shop', ...labels.flatMap((label) => ['--label', label])];
+  const id = await podman.command('create', ...options, '--rootfs', rootfs, '/sleep');
+  const { k8s: _, ...incident } = containerKill();
+  const finder = new PodmanFinder([podman.root], new Set(['team']));
+  const finding = await finder.find({ ...incident, container: { id, runtime: 'podman' } });
+  const { name, labels: found } = finding?.identity.container ?? {};
+  assert.equal(name, 'shop');
+  assert.deepEqual(found, { team: 'fruit', 'com.docker.compose.project': 'shop' });
 });

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { describe, it, type TestContext } from 'node:test';
 import { PodmanFinder } from '../../src/enrich/podman.ts';
 import type { Incident } from '../../src/incident.ts';
@@ -20,7 +21,9 @@ const STORED = {
   created: '2026-11-27T12:47:55.508492818Z',
   flags: { MountLabel: '', ProcessLabel: '' },
 };
-const SYSTEM = 'var/lib/containers/storage/overlay-containers/containers.json';
+const STORAGE = 'var/lib/containers/storage';
+const SYSTEM = `${STORAGE}/overlay-containers/containers.json`;
+const CHOSEN = new Set(['team']);
 
 function killIn(cgroup: string): Incident {
   const incident = containerKill();
@@ -49,13 +52,28 @@ function machine(t: TestContext, files: Readonly<Record<string, string>>): strin
   return root;
 }
 
+/** The part of podman 5.4.2's database that names a container; its JSON is a blob there. */
+function writeDatabase(folder: string, config: string): void {
+  mkdirSync(folder, { recursive: true });
+  using database = new DatabaseSync(path.join(folder, 'db.sql'));
+  database.exec(`CREATE TABLE IF NOT EXISTS ContainerConfig(
+    ID TEXT PRIMARY KEY NOT NULL, Name TEXT UNIQUE NOT NULL, PodID TEXT, JSON TEXT NOT NULL)`);
+  const insert = database.prepare('INSERT INTO ContainerConfig VALUES (?, ?, NULL, ?)');
+  insert.run(ID, 'shop', Buffer.from(config));
+}
+
+const LABELS = { team: 'fruit', 'com.docker.compose.project': 'shop', secret: 'x' };
+
+const labelsOf = async (root: string, incident = OF_ROOT) =>
+  (await new PodmanFinder([root], CHOSEN).find(incident))?.identity.container?.labels;
+
 const nameOf = async (root: string, incident = OF_ROOT) =>
-  (await new PodmanFinder([root]).find(incident))?.identity.container?.name;
+  (await new PodmanFinder([root], CHOSEN).find(incident))?.identity.container?.name;
 
 describe("names from podman's own files", () => {
   it('of a container of root', async (t) => {
     const root = machine(t, { [SYSTEM]: JSON.stringify([{ ...STORED, id: IMAGE }, STORED]) });
-    const finding = await new PodmanFinder([root]).find(OF_ROOT);
+    const finding = await new PodmanFinder([root], CHOSEN).find(OF_ROOT);
     const image = { name: 'localhost/victim:1', id: `sha256:${IMAGE}` };
     const container = { id: ID, name: 'shop', runtime: 'podman', image };
     assert.deepEqual(finding, { identity: { container }, isPartial: false });
@@ -96,7 +114,7 @@ describe("names from podman's own files", () => {
       { metadata: {} },
     ]) {
       const root = machine(t, { [SYSTEM]: JSON.stringify([{ ...STORED, ...wrong }]) });
-      const finding = await new PodmanFinder([root]).find(OF_ROOT);
+      const finding = await new PodmanFinder([root], CHOSEN).find(OF_ROOT);
       assert.equal(finding?.identity.container?.id, ID, JSON.stringify(wrong));
     }
   });
@@ -116,8 +134,53 @@ describe("names from podman's own files", () => {
     assert.equal(await nameOf(root), undefined);
   });
 
+  it("with the labels that say whose it is and those that were chosen, from podman's database", async (t) => {
+    const root = machine(t, { [SYSTEM]: JSON.stringify([STORED]) });
+    assert.equal(await labelsOf(root), undefined, 'podman before 4.8');
+    writeDatabase(path.join(root, STORAGE), JSON.stringify({ id: ID, labels: LABELS }));
+    assert.deepEqual(await labelsOf(root), { team: 'fruit', 'com.docker.compose.project': 'shop' });
+  });
+
+  it('while podman writes: nobody waits for the other', async (t) => {
+    const root = machine(t, { [SYSTEM]: JSON.stringify([STORED]) });
+    writeDatabase(path.join(root, STORAGE), JSON.stringify({ id: ID, labels: LABELS }));
+    using podman = new DatabaseSync(path.join(root, STORAGE, 'db.sql'));
+    podman.exec('BEGIN EXCLUSIVE');
+    assert.equal((await labelsOf(root))?.team, 'fruit');
+    podman.exec('COMMIT');
+  });
+
+  it('without labels where there are none, or nonsense', async (t) => {
+    for (const config of [
+      '',
+      'x',
+      '[]',
+      '{}',
+      '{"labels":null}',
+      '{"labels":"team"}',
+      '{"labels":{"team":7}}',
+    ]) {
+      const root = machine(t, { [SYSTEM]: JSON.stringify([STORED]) });
+      writeDatabase(path.join(root, STORAGE), config);
+      assert.equal(await labelsOf(root), undefined, config);
+      assert.equal(await nameOf(root), 'shop', config);
+    }
+    const root = machine(t, { [SYSTEM]: JSON.stringify([STORED]), [`${STORAGE}/db.sql`]: 'no database' });
+    assert.equal(await nameOf(root), 'shop');
+  });
+
+  it("without labels from a user's database: it could bring a query that never ends", async (t) => {
+    const passwd = 'ann:x:1000:1000:Ann:/home/ann:/bin/sh\n';
+    const storage = 'home/ann/.local/share/containers/storage';
+    const file = `${storage}/overlay-containers/containers.json`;
+    const root = machine(t, { 'etc/passwd': passwd, [file]: JSON.stringify([STORED]) });
+    writeDatabase(path.join(root, storage), JSON.stringify({ id: ID, labels: LABELS }));
+    assert.equal(await nameOf(root, OF_USER), 'shop');
+    assert.equal(await labelsOf(root, OF_USER), undefined);
+  });
+
   it('only where podman is meant and nobody else has said the name', () => {
-    const finder = new PodmanFinder([]);
+    const finder = new PodmanFinder([], CHOSEN);
     assert.equal(finder.concerns(OF_ROOT), true);
     for (const container of [
       { id: ID, runtime: 'docker' },
