@@ -244,6 +244,23 @@ it('a host process does not wait for anything', async (t) => {
   assert.equal(store.pending('kafka', 1).length, 1);
 });
 
+it('every Prometheus that scrapes within ten minutes of the end of a pod reads its last kill', async (t) => {
+  const { surroundings, commit, kills, time } = setup(t);
+  const { table } = surroundings.pods;
+  table.apply(pod({ containers: [podContainer({ id: ID, running: true })] }));
+  commit(bare());
+  await time.rest();
+  table.remove(UID);
+  for (let minute = 0; minute < 10; minute++) {
+    table.apply(pod({ uid: 'other', name: 'other' }));
+    assert.equal(await kills(SHOP), 1, `after ${minute} minutes`);
+    await time.advance(60_000);
+  }
+  table.apply(pod({ uid: 'other', name: 'other' }));
+  await kills(SHOP);
+  assert.equal(await kills(SHOP), undefined);
+});
+
 it('a container without Kubernetes has a series of its own, from its first sight until it is forgotten', async (t) => {
   const { surroundings, kills, time } = setup(t, false);
   const { table } = surroundings.containers;

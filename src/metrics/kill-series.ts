@@ -35,7 +35,8 @@ const LIMIT = 2000;
 
 /**
  * The series of kills, with a label for each pod and container of this machine: bounded, there with 0 before the first
- * kill, and gone when the pod is, but not before one more scrape has seen the last kill.
+ * kill, and gone when the pod is forgotten, ten minutes after its end (a container without one: five), so that whoever scrapes has
+ * read the last kill; and not before one has.
  */
 export class KillSeries {
   readonly #kills: Counter<string>;
