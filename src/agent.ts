@@ -214,9 +214,11 @@ class Agent {
         return;
       case 'log-gap':
         this.#events.capture.logFileGap(message.reason);
+        this.#surroundings.gap();
         return;
       case 'lost':
         this.#events.capture.kmsgGap(message.records, message.sequence);
+        this.#surroundings.gap();
         return;
       case 'overrun':
         this.#events.capture.overrun(message.reader);

@@ -62,6 +62,7 @@ export class Surroundings {
   readonly #enricher: Enricher;
   readonly #crossCheck: CrossCheck;
   readonly #owners: Owners;
+  readonly #unplaced: UnplacedFinder;
   readonly #startedAt: number;
   readonly #closing = new AbortController();
   /** Incidents that only the cluster told of and that are not stored yet. */
@@ -88,14 +89,14 @@ export class Surroundings {
     const runtimes = new ContainerFinder(this.containers.table, () => this.containers.follows);
     const podman = new PodmanFinder(options.roots, settings.podLabels);
     const containerd = new ContainerdFinder(() => this.containers.containerdSocket, settings.podLabels);
-    const unplaced = new UnplacedFinder({
+    this.#unplaced = new UnplacedFinder({
       untoldEnds: (from, to) => this.#crossCheck.untoldEnds(from, to),
       owners: this.#owners,
       now,
     });
     this.#enricher = new Enricher({
       finders: settings.useKubernetes
-        ? [pods, podman, containerd, runtimes, unplaced]
+        ? [pods, podman, containerd, runtimes, this.#unplaced]
         : [podman, containerd, runtimes, pods],
       timeoutMs: settings.enrichTimeout,
       complete: (id, change) => store.complete(id, change),
@@ -157,6 +158,11 @@ export class Surroundings {
     // Before they have names: a status that says the same may not wait for so long.
     this.#crossCheck.recall(incidents);
     this.#enricher.enrich(incidents);
+  }
+
+  /** Records of the kernel were lost before they were read. */
+  gap(): void {
+    this.#unplaced.gap();
   }
 
   parts(): PartStatus[] {

@@ -152,6 +152,18 @@ describe('a kill of which nobody knows where it was', () => {
     ]);
   });
 
+  it('is told by itself where records of the kernel were lost then', async (t) => {
+    const agent = setup(t);
+    agent.commit(unplaced(agent.time.now()));
+    ends(agent, 'shop-1', 'a');
+    agent.surroundings.gap();
+    await agent.time.advance(60_000);
+    assert.deepEqual(told(agent), [
+      [undefined, ['kmsg']],
+      ['shop-1', ['kubernetes']],
+    ]);
+  });
+
   it('was not in a container of whose kill the kernel told, nor in one that ended at another time', async (t) => {
     const agent = setup(t);
     ends(agent, 'before', 'a');

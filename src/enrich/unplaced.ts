@@ -29,16 +29,23 @@ const REMEMBERED = 256;
 /**
  * A kill of which nobody knows where it was: the kernel left out its header, and /proc was not read in time. It was in the container
  * whose end by an OOM kill nothing else explains, where there is no other such kill and no other such end at that time: each of them
- * has a kill of its own in the kernel's log. With two of either it cannot be decided, and what the status says is told by itself; so
- * it is where the status comes later than deliveries wait.
+ * has a kill of its own in the kernel's log. With two of either, or a gap in that log, it cannot be decided, and what the status says is
+ * told by itself; so it is where the status comes later than deliveries wait.
  */
 export class UnplacedFinder implements Finder {
   readonly #options: UnplacedFinderOptions;
   /** Incident id -> Unix time in ms; the newest last. */
   readonly #unplaced = new Map<string, number>();
+  /** Unix time in ms. */
+  #gapAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: UnplacedFinderOptions) {
     this.#options = options;
+  }
+
+  /** Records of the kernel were lost before they were read: one of them may be the kill that an end is of. */
+  gap(): void {
+    this.#gapAt = this.#options.now();
   }
 
   concerns({ kind, container, k8s, process, victims }: Incident): boolean {
@@ -52,6 +59,7 @@ export class UnplacedFinder implements Finder {
     this.#remember(id, at);
     // Until then another one may come.
     await aborted(signal);
+    if (this.#gapAt >= at - APART_MS) return undefined;
     const ends = this.#options.untoldEnds(at - APART_MS, at + APART_MS);
     const [end] = ends;
     if (end === undefined || ends.length > 1 || this.#isAnotherNear(end.at, id)) return undefined;
