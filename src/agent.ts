@@ -15,7 +15,7 @@ import { SpareMemory } from './spare-memory.ts';
 import { type Bookmark, type Position, StateLockedError, type Store } from './store.ts';
 import { Surroundings } from './surroundings.ts';
 import { OomRestarts } from './watch/oom-restarts.ts';
-import { type LogPlace, type Place, parseLogPlace } from './watch/place.ts';
+import { type Place, parseLogPlace } from './watch/place.ts';
 
 const PROCESSES_FILE = 'processes.jsonl';
 
@@ -34,7 +34,7 @@ const NOTHING_WORKS = 1;
  * @param thread the capture thread, started ahead
  * @returns the exit code: 0 after it was asked to end, 1 when there is nothing that it could do
  */
-export async function runAgent(config: Config, io: ProgramIo, thread: Worker): Promise<number> {
+export async function runAgent(config: Config, io: ProgramIo, thread: Worker | undefined): Promise<number> {
   let agent: Agent;
   try {
     agent = new Agent(config, io, thread);
@@ -58,9 +58,7 @@ class Agent {
   #families: Families | undefined;
   readonly #finished = Promise.withResolvers<number>();
   readonly #spareMemory = new SpareMemory();
-  /** The thread that waits for the first capture. */
-  #thread: Worker | undefined;
-  #capture: Capture | undefined;
+  #capture: Capture;
   /** Incidents from a log file that wait for their names: of a file there may be any number, and it can wait. */
   readonly #unnamed = new Set<string>();
   #status: CaptureStatus | undefined;
@@ -70,16 +68,15 @@ class Agent {
   #restart: NodeJS.Timeout | undefined;
   /** Since the start of the process, ms. */
   #captureStartedAt = 0;
-  /** Sequence number up to which the kernel's log of this boot is dealt with; undefined: never looked at. */
-  #position: number | undefined;
-  /** The same of the log file that is read in its place. */
-  #logPlace: LogPlace | undefined;
+  /** Up to where the kernel's log of this boot, or the file in its place, is dealt with; undefined: never looked at. */
+  #place: Place | undefined;
 
-  constructor(config: Config, io: ProgramIo, thread: Worker) {
+  constructor(config: Config, io: ProgramIo, thread: Worker | undefined) {
     this.#config = config;
     this.#io = io;
-    this.#thread = thread;
     this.#host = readHost(DEFAULT_PATHS, config.hostName);
+    // It gets to know the processes while everything else is opened.
+    this.#capture = this.#watch(thread);
     this.#downstream = new Downstream(config, io, {
       host: this.#host,
       kernelVersionLine: this.#host.version_line,
@@ -101,7 +98,7 @@ class Agent {
       enriched: (incident) => {
         this.#families?.enriched(incident);
         this.#downstream.wake();
-        if (this.#unnamed.delete(incident.id)) this.#capture?.taken(1);
+        if (this.#unnamed.delete(incident.id)) this.#capture.taken(1);
       },
       commit: (incident) => this.#commit([incident]),
       now: Date.now,
@@ -116,7 +113,7 @@ class Agent {
     });
     this.#surroundings.pods.table.listen(this.#restarts);
     metrics.attach({
-      counter: (name) => this.#capture?.counter(name) ?? 0,
+      counter: (name) => this.#capture.counter(name),
       queue: (sink) => store.queue(sink),
       kubernetes: () => this.#surroundings.pods.works,
     });
@@ -126,10 +123,10 @@ class Agent {
     const refused = protectSelf(DEFAULT_PATHS.proc);
     if (refused !== undefined) this.#events.agent.selfProtectionRefused(refused);
     for (const note of this.#config.notes) this.#events.agent.noted(note);
-    this.#resume();
+    this.#findPlace();
     // Before the first kill can come, so that each counts in each.
     this.#families = await this.#openFamilies();
-    this.#startCapture();
+    this.#resumeCapture();
     // In the same turn: what it recalls is of earlier runs only.
     const surroundings = this.#surroundings.start();
     this.#downstream.start();
@@ -146,35 +143,31 @@ class Agent {
     return code;
   }
 
-  /** Where an earlier run ended: -1 when that was in another boot, undefined when there never was one. */
-  #resume(): void {
+  /** Where an earlier run ended: sequence -1 when that was in another boot, undefined when there never was one. */
+  #findPlace(): void {
     const { logFile } = this.#config;
     if (logFile !== undefined) {
       const place = this.#store.bookmark(bookmarkName(logFile));
-      this.#logPlace = place === undefined ? undefined : parseLogPlace(place);
-      if (this.#logPlace !== undefined) this.#events.capture.resumed({ offset: this.#logPlace.offset });
+      const parsed = place === undefined ? undefined : parseLogPlace(place);
+      if (parsed !== undefined) this.#events.capture.resumed({ offset: parsed.offset });
+      this.#place = parsed;
       return;
     }
     const position = this.#store.position();
     if (position === undefined) return;
     const isThisBoot = position.bootId === this.#host.boot_id;
-    this.#position = isThisBoot ? position.sequence : -1;
+    this.#place = { sequence: isThisBoot ? position.sequence : -1 };
     if (isThisBoot) this.#events.capture.resumed({ after_sequence: position.sequence });
   }
 
-  #startCapture(): void {
-    this.#unnamed.clear();
+  #watch(thread: Worker | undefined): Capture {
     const { redact, redactPatterns, processRefresh, kernelLogRefresh, stateDir, logFile } = this.#config;
-    this.#status = undefined;
-    const ahead = this.#thread;
-    this.#thread = undefined;
-    this.#capture = new Capture(
+    return new Capture(
       {
         paths: DEFAULT_PATHS,
         host: this.#host,
-        after: this.#position,
-        logFile: logFile === undefined ? undefined : { path: path.resolve(logFile), after: this.#logPlace },
-        journal: this.#store.persistent ? path.join(stateDir, PROCESSES_FILE) : undefined,
+        logFile: logFile === undefined ? undefined : path.resolve(logFile),
+        journal: path.join(stateDir, PROCESSES_FILE),
         redact,
         redactPatterns,
         processRefreshMs: processRefresh,
@@ -182,8 +175,12 @@ class Agent {
       },
       (message) => this.#received(message),
       (error) => this.#captureFailed(error),
-      ahead,
+      thread,
     );
+  }
+
+  #resumeCapture(): void {
+    this.#capture.resume({ after: this.#place, keepsJournal: this.#store.persistent });
   }
 
   #received(message: CaptureMessage): void {
@@ -193,7 +190,7 @@ class Agent {
         return;
       case 'witnessed': {
         const fresh = this.#commit(message.incidents, this.#at(message.place));
-        this.#capture?.taken(message.incidents.length - fresh.length);
+        this.#capture.taken(message.incidents.length - fresh.length);
         this.#spareMemory.afterKill();
         if (message.missed > 0) this.#events.capture.missed(message.missed);
         return;
@@ -246,11 +243,8 @@ class Agent {
   #at(place: Place | undefined): Position | Bookmark | undefined {
     const { logFile } = this.#config;
     if (place === undefined) return undefined;
-    if ('sequence' in place) {
-      this.#position = place.sequence;
-      return { bootId: this.#host.boot_id, sequence: place.sequence };
-    }
-    this.#logPlace = place;
+    this.#place = place;
+    if ('sequence' in place) return { bootId: this.#host.boot_id, sequence: place.sequence };
     return { source: bookmarkName(logFile ?? ''), place: JSON.stringify(place) };
   }
 
@@ -259,7 +253,7 @@ class Agent {
     this.#status = status;
     this.#failure = undefined;
     const { works, waits, problem } = status.kernelLog;
-    if (works || waits) this.#events.capture.armed(status, performance.now() - this.#captureStartedAt);
+    if (works || waits) this.#events.capture.armed(status, uptimeMs() - this.#captureStartedAt);
     else {
       this.#events.capture.nothingToSee(problem ?? 'no reason given');
       this.#finished.resolve(NOTHING_WORKS);
@@ -270,11 +264,14 @@ class Agent {
   #captureFailed(error: Error): void {
     this.#failure = error.message;
     this.#events.capture.captureFailed(error.message);
-    const lived = performance.now() - this.#captureStartedAt;
+    const lived = uptimeMs() - this.#captureStartedAt;
     if (lived > RESTART_MS.longest) this.#restartMs = RESTART_MS.first;
     this.#restart = setTimeout(() => {
-      this.#captureStartedAt = performance.now();
-      this.#startCapture();
+      this.#captureStartedAt = uptimeMs();
+      this.#status = undefined;
+      this.#unnamed.clear();
+      this.#capture = this.#watch(undefined);
+      this.#resumeCapture();
     }, this.#restartMs);
     this.#restartMs = Math.min(this.#restartMs * 2, RESTART_MS.longest);
   }
@@ -295,7 +292,7 @@ class Agent {
 
   #parts(): AgentStatus {
     const status = this.#status;
-    const still = status !== undefined && (this.#capture?.silentMs() ?? 0) > SILENT_MS;
+    const still = status !== undefined && this.#capture.silentMs() > SILENT_MS;
     const problem = this.#failure ?? (still ? 'capture stands still' : undefined);
     const sees = status?.kernelLog.works === true && problem === undefined;
     const parts: PartStatus[] = [
@@ -330,7 +327,7 @@ class Agent {
     this.#spareMemory.stop();
     const stopped = new AbortController();
     await Promise.race([
-      this.#capture?.stop(),
+      this.#capture.stop(),
       sleep(STOP_MS, undefined, { signal: stopped.signal }).catch(() => {}),
     ]);
     stopped.abort();
@@ -338,6 +335,11 @@ class Agent {
     await this.#families?.close();
     await this.#downstream.end();
   }
+}
+
+/** What it takes to load `performance`, the start has no time for. */
+function uptimeMs(): number {
+  return 1000 * process.uptime();
 }
 
 function bookmarkName(logFile: string): string {

@@ -1,112 +1,13 @@
 #!/usr/bin/env -S MALLOC_ARENA_MAX=1 node --disable-warning=ExperimentalWarning --disable-warning=DEP0005 --max-semi-space-size=1 --expose-gc
-/** The program: the only file that touches `process`. */
-import { inspect } from 'node:util';
-import packageJson from '../package.json' with { type: 'json' };
+/** The entry: nothing but what the capture thread needs comes before it, so that it loads beside the program. */
 import { startCaptureThread } from './capture/capture.ts';
-import { type Commands, execute, UsageError } from './command-line.ts';
-import { catalogue } from './config/catalogue.ts';
-import { configJson, configText } from './config/config-print.ts';
-import { OptionError } from './config/option.ts';
-import { type Flag, loadConfig } from './config.ts';
-import type { ProgramIo } from './downstream.ts';
-import { printable } from './format.ts';
-import { loadSinks } from './sinks.ts';
 
-const FAULT = 1;
-const USAGE = 2;
-const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
+const ELSEWHERE = ['-h', '--help', '-V', '--version'];
 
-/** node:sqlite without a flag and import attributes; node:ffi from 26 on is a matter of the capture thread. */
-const OLDEST_NODE = 24;
-
-async function main(): Promise<number> {
-  if (Number.parseInt(process.versions.node, 10) < OLDEST_NODE)
-    throw new UsageError(`needs Node.js ${OLDEST_NODE} or newer, and this is ${process.versions.node}.`);
-  const sinks = await loadSinks();
-  const configure = (flags: readonly Flag[]) => loadConfig(sinks, { flags, environment: process.env });
-
-  const commands: Commands = {
-    async run(flags) {
-      const config = await configure(flags);
-      const io = programIo();
-      const thread = startCaptureThread();
-      const { runAgent } = await import('./agent.ts');
-      return runAgent(config, io, thread);
-    },
-
-    async watch(flags) {
-      const config = await configure(flags);
-      const io = programIo();
-      const { runClusterWatch } = await import('./cluster-watch.ts');
-      return runClusterWatch(config, io);
-    },
-
-    async analyze(files, [unused]) {
-      if (unused !== undefined)
-        throw new UsageError(`--${unused.name} means nothing to analyze. See oom-witness analyze --help.`);
-      const { runAnalyze } = await import('./analyze/run.ts');
-      const { stdout, stderr } = process;
-      const io = { stdout, stderr, signal: stopSignal().signal, stdin: () => process.stdin };
-      return runAnalyze(files.length > 0 ? files : ['-'], io);
-    },
-
-    async printConfig(flags, asJson) {
-      const config = await configure(flags);
-      process.stdout.write(asJson ? configJson(config) : configText(config));
-      return 0;
-    },
-  };
-
-  const output = { write: (text: string) => process.stdout.write(text), columns: process.stdout.columns };
-  return execute(process.argv.slice(2), catalogue(sinks), packageJson.version, commands, output);
-}
-
-function programIo(): ProgramIo {
-  const stop = stopSignal();
-  // Any other error of stdout is for the sink that writes to it.
-  stdoutFailed = (error) => isClosedPipe(error) && stop.abort(error);
-  const { stdout, stderr } = process;
-  return { stdout, stderr, signal: stop.signal, onReopen };
-}
-
-/** The first signal asks; the second does not wait for what the first began. */
-function stopSignal(): AbortController {
-  const stop = new AbortController();
-  for (const [name, code] of Object.entries(SIGNALS))
-    process.on(name, () => {
-      if (stop.signal.aborted) process.exit(code);
-      stop.abort(name);
-    });
-  return stop;
-}
-
-function onReopen(listener: () => void): () => void {
-  process.on('SIGHUP', listener);
-  return () => process.off('SIGHUP', listener);
-}
-
-/** `oom-witness analyze … | head` is no fault. */
-let stdoutFailed = (error: Error): unknown => process.exit(isClosedPipe(error) ? 0 : report(error));
-
-function isClosedPipe(error: NodeJS.ErrnoException): boolean {
-  return error.code === 'EPIPE';
-}
-
-function report(error: unknown): number {
-  const isUsage = error instanceof OptionError || error instanceof UsageError;
-  const isSystem = (error as NodeJS.ErrnoException)?.syscall !== undefined;
-  // Anything else is a fault of this program, whose place must be known.
-  const text = isUsage || isSystem ? printable((error as Error).message) : inspect(error);
-  process.stderr.write(`oom-witness: ${text}\n`);
-  return isUsage ? USAGE : FAULT;
-}
-
-process.stdout.on('error', (error) => stdoutFailed(error));
-// A closed stderr must not end an agent that works.
-process.stderr.on('error', () => {});
-const code = await main().catch(report);
-// Behind whatever is still being written, so that an error of that is not lost.
-process.stdout.write('', (error) => {
-  if (error) stdoutFailed(error);
-  process.exit(code);
-});
+const args = process.argv.slice(2);
+const [first = 'run'] = args;
+// Only a guess: what it costs where it is wrong is the thread's start.
+const isRun = (first === 'run' || first.startsWith('-')) && !args.some((arg) => ELSEWHERE.includes(arg));
+const thread = isRun ? startCaptureThread() : undefined;
+const { runProgram } = await import('./program.ts');
+await runProgram(thread);

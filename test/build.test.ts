@@ -93,7 +93,7 @@ test('the bundle has what says who we are to Kubernetes, and nothing else of its
   assert.ok(size < 60_000, `${size}`);
 });
 
-test('the agent starts from two files: main.js, where all sinks are, and the capture thread', async (t) => {
+test('the agent starts from three files: the entry, the capture thread, and the program with all sinks', async (t) => {
   const folder = checkout(t);
   run(folder, 'build.ts');
   const dist = join(folder, 'dist');
@@ -101,7 +101,7 @@ test('the agent starts from two files: main.js, where all sinks are, and the cap
   const files = readdirSync(dist, { recursive: true, encoding: 'utf8' }).filter((name) =>
     name.endsWith('.js'),
   );
-  assert.deepEqual(files.sort(), ['src/capture/thread.js', 'src/main.js']);
+  assert.deepEqual(files.sort(), ['src/capture/thread.js', 'src/main.js', 'src/program.js']);
   // A log file needs no rights.
   writeFileSync(join(folder, 'kern.log'), '');
   const agent = await AgentProcess.start(t, {

@@ -8,7 +8,7 @@
 import { incidentFromReport } from '../assemble/incident-from-report.ts';
 import type { KernelVictim, NoVictim } from '../assemble/kill-report.ts';
 import type { Incident } from '../incident.ts';
-import { CLONE_NEWCGROUP, loadLibc } from '../kernel/libc.ts';
+import { CLONE_NEWCGROUP, type Libc, loadLibc } from '../kernel/libc.ts';
 import { enterNamespace, ProcConnector } from '../kernel/proc-connector.ts';
 import { ProcFiles } from '../kernel/proc-files.ts';
 import type { CapturedProcess } from '../processes/captured-process.ts';
@@ -26,6 +26,7 @@ import {
   COUNTERS,
   type CounterName,
   type Reader,
+  type Resumption,
 } from './protocol.ts';
 import { PollWaiter, TimedWaiter, type Waiter } from './waiter.ts';
 
@@ -58,10 +59,13 @@ export class CaptureLoop {
   readonly #groups: GroupKillSettings;
   /** Why nothing in /proc can be matched with the kernel's log; undefined: it can. */
   readonly #foreign: string | undefined;
-  readonly #journal: ProcessJournalFile | undefined;
+  #journal: ProcessJournalFile | undefined;
   readonly #table: ProcessTable;
   readonly #source: KillSource;
+  #libc: Libc | undefined;
   #connector: ProcConnector | undefined;
+  #processEvents: Reader = { works: false };
+  #restored = 0;
   #waiter: Waiter;
   #scanning = false;
   #suspended: number;
@@ -85,7 +89,7 @@ export class CaptureLoop {
     this.#foreign = foreignPidNamespace(options.paths.proc);
     this.#scanEvery = options.processRefreshMs;
     this.#waiter = new TimedWaiter(options.stop, Math.min(KMSG_LOOK_MS, options.kernelLogRefreshMs));
-    if (options.journal !== undefined && this.#foreign === undefined)
+    if (this.#foreign === undefined)
       this.#journal = new ProcessJournalFile(options.journal, options.host.boot_id, (error) =>
         post({ type: 'journal-failed', problem: error.message }),
       );
@@ -109,25 +113,34 @@ export class CaptureLoop {
     });
   }
 
+  /** Everybody who is there, and from now on whoever comes: what happens until `run` waits in the socket. */
+  meetProcesses(): void {
+    this.#processEvents = this.#openProcessEvents();
+    this.#restored = this.#journal?.restore(this.#table) ?? 0;
+    this.#scanAll();
+  }
+
   /**
    * Returns when it was told to stop.
    *
    * @throws when a reader that worked fails: whoever started the thread starts another one where this one stopped
    */
-  run(): void {
-    const kernelLog = this.#source.open();
-    const processEvents = this.#openProcessEvents();
-    const restored = this.#journal?.restore(this.#table) ?? 0;
-    this.#scanAll();
+  run({ after, keepsJournal }: Resumption): void {
+    const kernelLog = this.#source.open(after);
+    if (this.#libc !== undefined) {
+      const fds = [...this.#source.fds, this.#connector?.fd].filter((fd) => fd !== undefined);
+      this.#waiter = new PollWaiter(this.#libc, fds);
+    }
+    if (!keepsJournal) this.#journal = undefined;
     this.#journal?.rewrite(this.#table);
     this.#beat();
     this.#post({
       type: 'armed',
       status: {
         kernelLog,
-        processEvents,
+        processEvents: this.#processEvents,
         processes: this.#table.size,
-        restored,
+        restored: this.#restored,
         ...(this.#waiter.wakeFd !== undefined && { wakeFd: this.#waiter.wakeFd }),
         descriptors: [this.#waiter.wakeFd, this.#connector?.fd, ...this.#source.foreignFds].filter(
           (fd) => fd !== undefined,
@@ -152,10 +165,8 @@ export class CaptureLoop {
     const loaded = loadLibc();
     if ('missing' in loaded) return { works: false, problem: this.#foreign ?? loaded.missing };
     const { libc } = loaded;
-    if (this.#foreign !== undefined) {
-      this.#waiter = new PollWaiter(libc, this.#source.fds);
-      return { works: false, problem: this.#foreign };
-    }
+    this.#libc = libc;
+    if (this.#foreign !== undefined) return { works: false, problem: this.#foreign };
     // Seen from another cgroup namespace, the paths of /proc/PID/cgroup are not those that the kernel logs. Where
     // process 1 may not be looked at, the first kernel thread may.
     for (const pid of [1, 2])
@@ -185,10 +196,8 @@ export class CaptureLoop {
         throw new Error(problem);
       }
       this.#connector = connector;
-      this.#waiter = new PollWaiter(libc, [...this.#source.fds, connector.fd]);
       return { works: true };
     } catch (error) {
-      this.#waiter = new PollWaiter(libc, this.#source.fds);
       return { works: false, problem: (error as Error).message };
     }
   }

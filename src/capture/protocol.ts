@@ -1,20 +1,31 @@
 import type { Host, HostPaths } from '../host.ts';
 import type { Incident } from '../incident.ts';
-import type { LogPlace, Place } from '../watch/place.ts';
+import type { Place } from '../watch/place.ts';
 
-/** What the capture thread is started with. */
+/**
+ * What the capture thread is told, in this order: whom to watch, so that it gets to know the processes while the store is
+ * opened, and then from where on to tell kills, which the store knows.
+ */
+export type CaptureOrder = CaptureOptions | Resumption;
+
+/** Where an earlier run ended. */
+export interface Resumption {
+  /**
+   * The last place of this boot that was dealt with (sequence -1: none of this boot, read all that the ring holds); undefined: the
+   * agent has never run here, so what the log holds is history and not news.
+   */
+  readonly after: Place | undefined;
+  /** Whether the state folder is ours and can be written. */
+  readonly keepsJournal: boolean;
+}
+
 export interface CaptureOptions {
   readonly paths: HostPaths;
   readonly host: Host;
-  /**
-   * Sequence number of the last kernel record of this boot that was dealt with (-1: none of this boot, read all that the
-   * ring holds); undefined: the agent has never run here, so what the ring holds is history and not news.
-   */
-  readonly after: number | undefined;
   /** Read in the place of the kernel's own log. */
-  readonly logFile: LogFileOptions | undefined;
-  /** Where the process table survives the agent; undefined: nowhere. */
-  readonly journal: string | undefined;
+  readonly logFile: string | undefined;
+  /** Where the process table survives the agent. */
+  readonly journal: string;
   readonly redact: boolean;
   readonly redactPatterns: readonly RegExp[];
   /** The longest time between two scans of /proc where there are no process events, ms. */
@@ -26,12 +37,6 @@ export interface CaptureOptions {
   /** Int32, how many incidents the main thread is done with of those that were posted; wraps around. */
   readonly taken: Int32Array<SharedArrayBuffer>;
   readonly counters: Float64Array<SharedArrayBuffer>;
-}
-
-export interface LogFileOptions {
-  readonly path: string;
-  /** Where an earlier run stopped; undefined: what is in the file is history and not news. */
-  readonly after: LogPlace | undefined;
 }
 
 /** Indexes into the shared counters: written by the capture thread alone, read at any time, no message needed. */

@@ -2,7 +2,7 @@
 import os from 'node:os';
 import { parentPort } from 'node:worker_threads';
 import { CaptureLoop } from './loop.ts';
-import type { CaptureOptions } from './protocol.ts';
+import type { CaptureOptions, CaptureOrder, Resumption } from './protocol.ts';
 
 // Errors are how node:fs says EAGAIN: without a stack trace they cost a tenth.
 Error.stackTraceLimit = 0;
@@ -15,8 +15,17 @@ try {
   // Needs CAP_SYS_NICE; without it we are one among many.
 }
 
-const options = await new Promise<CaptureOptions>((resolve) => parentPort?.once('message', resolve));
+const watch = Promise.withResolvers<CaptureOptions>();
+const resume = Promise.withResolvers<Resumption>();
+parentPort?.on('message', (order: CaptureOrder) =>
+  'paths' in order ? watch.resolve(order) : resume.resolve(order),
+);
+
+const options = await watch.promise;
 const open = options.logFile
   ? (await import('../watch/log-file.ts')).openLogFile
   : (await import('../watch/kmsg.ts')).openKmsg;
-new CaptureLoop(options, (message) => parentPort?.postMessage(message), open).run();
+const loop = new CaptureLoop(options, (message) => parentPort?.postMessage(message), open);
+loop.meetProcesses();
+loop.run(await resume.promise);
+parentPort?.unref();

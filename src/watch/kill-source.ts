@@ -49,8 +49,12 @@ export interface SourceContext {
  * kill is named.
  */
 export interface KillSource {
-  /** Never throws. What there is to read already is not read before the first turn. */
-  open(): Reader;
+  /**
+   * Never throws. What there is to read already is not read before the first turn.
+   *
+   * @param after what an earlier run has told already; undefined: there was none, and what is there is history
+   */
+  open(after: Place | undefined): Reader;
   /** They become readable when there is something to read. */
   readonly fds: readonly number[];
   /** Those of them that Node.js does not know of. */

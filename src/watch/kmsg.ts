@@ -5,7 +5,7 @@ import type { Reader } from '../capture/protocol.ts';
 import { KmsgReader } from '../kernel/kmsg.ts';
 import type { KernelRecord } from '../kernel/kmsg-record.ts';
 import type { KillSource, Sighting, SourceContext, Told } from './kill-source.ts';
-import type { KmsgPlace } from './place.ts';
+import type { KmsgPlace, Place } from './place.ts';
 
 /**
  * Records of one turn. While records are read and understood (15 µs each) no exec event is: what lives for a
@@ -56,9 +56,10 @@ class KmsgSource implements KillSource {
   }
 
   /** Reads what the log holds already, at once: whatever comes after that is news. */
-  open(): Reader {
+  open(place: Place | undefined): Reader {
     const { options, add, post } = this.#context;
-    const { after, paths } = options;
+    const { paths } = options;
+    const after = place !== undefined && 'sequence' in place ? place.sequence : undefined;
     try {
       this.#kmsg = KmsgReader.open(
         paths.kmsg,

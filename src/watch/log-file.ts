@@ -10,7 +10,7 @@ import type { KillSource, Sighting, SourceContext, Told } from './kill-source.ts
 import { LogOrigins } from './log-origins.ts';
 import { LogTail } from './log-tail.ts';
 import { timeOfKill } from './log-time.ts';
-import type { LogPlace } from './place.ts';
+import type { LogPlace, Place } from './place.ts';
 
 /** A log that is written to all the time is looked at so often, ms. */
 const PACE_MS = 50;
@@ -59,7 +59,7 @@ export class LogFileSource implements KillSource {
   constructor(context: SourceContext, inotify: Inotify | undefined) {
     this.#context = context;
     const { logFile, kernelLogRefreshMs } = context.options;
-    this.#path = logFile?.path ?? '';
+    this.#path = logFile ?? '';
     this.#lookMs = Math.min(LOOK_MS, kernelLogRefreshMs);
     this.#inotify = inotify;
     this.#origins = new LogOrigins(context.options);
@@ -92,8 +92,8 @@ export class LogFileSource implements KillSource {
     return Math.min(this.#settleAt, this.#lookAt);
   }
 
-  open(): Reader {
-    const after = this.#context.options.logFile?.after;
+  open(place: Place | undefined): Reader {
+    const after = place !== undefined && 'inode' in place ? place : undefined;
     try {
       // Watched first, so that nothing that comes meanwhile is missed.
       this.#inotify?.watchFolder(path.dirname(path.resolve(this.#path)));

@@ -4,7 +4,7 @@ import { hostname, tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { CaptureClock } from '../../src/capture/clock.ts';
-import { type CaptureMessage, COUNTERS } from '../../src/capture/protocol.ts';
+import { type CaptureMessage, COUNTERS, type Reader } from '../../src/capture/protocol.ts';
 import { DEFAULT_PATHS, readHost } from '../../src/host.ts';
 import type { Sighting } from '../../src/watch/kill-source.ts';
 import { LogFileSource } from '../../src/watch/log-file.ts';
@@ -70,7 +70,11 @@ class Bench {
     this.source.close();
     this.sightings.length = 0;
     this.source = this.#make();
-    this.source.open();
+    this.open();
+  }
+
+  open(): Reader {
+    return this.source.open(this.place);
   }
 
   #keep(place: Place | undefined): void {
@@ -84,9 +88,8 @@ class Bench {
         options: {
           paths: DEFAULT_PATHS,
           host: HOST,
-          after: undefined,
-          logFile: { path: this.file, after: this.place },
-          journal: undefined,
+          logFile: this.file,
+          journal: '',
           redact: true,
           redactPatterns: [],
           processRefreshMs: 5_000,
@@ -141,7 +144,7 @@ const other = (from: number, count: number) =>
 describe('kills in a log file', () => {
   test('those that are appended, in order, once', (t) => {
     const bench = new Bench(t, syslog('6.1/child') + other(0, 50));
-    assert.deepEqual(bench.source.open(), { works: true });
+    assert.deepEqual(bench.open(), { works: true });
     bench.settle();
     assert.deepEqual(bench.pids(), [], 'history is no news');
     bench.append(other(100, 10) + syslog('6.1/group') + other(200, 3_000) + syslog('7.2/child'));
@@ -154,7 +157,7 @@ describe('kills in a log file', () => {
 
   test('a storm without any other line, its last kill after a silence', (t) => {
     const bench = new Bench(t, other(0, 1));
-    bench.source.open();
+    bench.open();
     bench.append(syslog('6.1/storm'));
     bench.read();
     // The last record may go on in another line, and the kill before it may be of a group.
@@ -166,7 +169,7 @@ describe('kills in a log file', () => {
 
   test('a line that is written in parts', (t) => {
     const bench = new Bench(t, other(0, 1));
-    bench.source.open();
+    bench.open();
     const text = syslog('6.1/nodump');
     for (let at = 0; at < text.length; at += 100) {
       bench.append(text.slice(at, at + 100));
@@ -180,7 +183,7 @@ describe('kills in a log file', () => {
 
   test('bytes that are no UTF-8, holes and lines without end do no harm', (t) => {
     const bench = new Bench(t, other(0, 1));
-    bench.source.open();
+    bench.open();
     bench.append(Buffer.from([0x4b, 0x69, 0x6c, 0x6c, 0xff, 0xfe, 0x80, 0x0a, 0xc3, 0x0a]));
     bench.append(syslog('6.1/child'));
     bench.append(Buffer.alloc(3 << 20));
@@ -196,7 +199,7 @@ describe('kills in a log file', () => {
 
   test('a report over a rotation is one', (t) => {
     const bench = new Bench(t, other(0, 5));
-    bench.source.open();
+    bench.open();
     const text = syslog('6.1/child');
     const half = text.indexOf('\n', text.length / 2) + 1;
     bench.append(text.slice(0, half));
@@ -211,7 +214,7 @@ describe('kills in a log file', () => {
 
   test('the lines of other hosts are told, and nobody here is taken for their victims', (t) => {
     const bench = new Bench(t, other(0, 1));
-    bench.source.open();
+    bench.open();
     bench.append(syslog('6.1/child', { host: 'database-3' }));
     bench.append(syslog('7.2/child', { host: `${hostname().toUpperCase()}.example.org` }));
     bench.settle();
@@ -227,7 +230,7 @@ describe('kills in a log file', () => {
 describe('when', () => {
   const told = (t: TestContext, style: Style): Sighting => {
     const bench = new Bench(t, other(0, 1));
-    bench.source.open();
+    bench.open();
     bench.append(syslog('6.1/nodump', style));
     bench.settle();
     return bench.sightings[0] as Sighting;
@@ -249,7 +252,7 @@ describe('when', () => {
 
   test('a kill before the machine was started is nobody’s that lives now', (t) => {
     const bench = new Bench(t, other(0, 1));
-    bench.source.open();
+    bench.open();
     bench.settle();
     bench.append(syslog('6.1/nodump', { at: new Date(Date.now() - 40 * 86_400_000) }));
     bench.restart();
@@ -262,7 +265,7 @@ describe('when', () => {
 describe('a restart', () => {
   test('what came meanwhile is missed, what was told is not told again', (t) => {
     const bench = new Bench(t, other(0, 1));
-    bench.source.open();
+    bench.open();
     bench.append(syslog('6.1/child'));
     bench.settle();
     assert.equal(bench.sightings.length, 1);
@@ -280,14 +283,14 @@ describe('a restart', () => {
   test('wherever it comes, each kill has one id and none is lost', (t) => {
     const text = syslog('6.1/burst12') + other(0, 20) + syslog('6.1/group');
     const whole = new Bench(t, other(0, 1));
-    whole.source.open();
+    whole.open();
     whole.append(text);
     whole.settle();
     const ids = whole.sightings.map(({ id }) => id);
     assert.equal(ids.length, new Set(ids).size);
     for (let cut = 0; cut < text.length; cut += 997) {
       const bench = new Bench(t, other(0, 1));
-      bench.source.open();
+      bench.open();
       bench.append(text.slice(0, cut));
       bench.read();
       const before = bench.sightings.map(({ id }) => id);
@@ -303,7 +306,7 @@ describe('a restart', () => {
 describe('trouble', () => {
   test('a file that is not there is waited for; its absence is told after a while, its return at once', (t) => {
     const bench = new Bench(t);
-    const { works, waits, problem } = bench.source.open();
+    const { works, waits, problem } = bench.open();
     assert.deepEqual([works, waits], [false, true]);
     assert.match(problem ?? '', /^--log-file .*messages: not there\. Name/);
     bench.append(syslog('6.1/child'));
@@ -322,13 +325,13 @@ describe('trouble', () => {
   test('a folder that is not there is no file to wait for', (t) => {
     const bench = new Bench(t);
     rmSync(path.dirname(bench.file), { recursive: true });
-    assert.partialDeepStrictEqual(bench.source.open(), { works: false });
-    assert.equal(bench.source.open().waits, undefined);
+    assert.partialDeepStrictEqual(bench.open(), { works: false });
+    assert.equal(bench.open().waits, undefined);
   });
 
   test('lines that were lost by a truncation are counted and told', (t) => {
     const bench = new Bench(t, other(0, 100));
-    bench.source.open();
+    bench.open();
     bench.read();
     truncateSync(bench.file);
     bench.append(other(100, 1));
@@ -339,7 +342,7 @@ describe('trouble', () => {
 
   test('it does not run away from who takes its incidents', (t) => {
     const bench = new Bench(t, other(0, 1));
-    bench.source.open();
+    bench.open();
     bench.read();
     bench.untaken = 500;
     bench.append(syslog('6.1/child'));
