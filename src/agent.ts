@@ -11,7 +11,7 @@ import type { Incident } from './incident.ts';
 import { Families } from './metrics/families.ts';
 import { protectSelf } from './self-protection.ts';
 import type { AgentStatus, PartStatus } from './server.ts';
-import { SpareMemory } from './spare-memory.ts';
+import { giveBackSpareMemory } from './spare-memory.ts';
 import { type Bookmark, type Position, StateLockedError, type Store } from './store.ts';
 import { Surroundings } from './surroundings.ts';
 import { OomRestarts } from './watch/oom-restarts.ts';
@@ -57,7 +57,6 @@ class Agent {
   readonly #restarts: OomRestarts;
   #families: Families | undefined;
   readonly #finished = Promise.withResolvers<number>();
-  readonly #spareMemory = new SpareMemory();
   #capture: Capture;
   /** Incidents from a log file that wait for their names: of a file there may be any number, and it can wait. */
   readonly #unnamed = new Set<string>();
@@ -133,12 +132,13 @@ class Agent {
     await surroundings;
     await this.#downstream.listen(() => this.#parts(), this.#families);
     await this.#families.listen(this.#config.replaced, this.#events.agent);
-    this.#spareMemory.afterStart();
+    const stopGivingBack = giveBackSpareMemory();
     const { signal } = this.#io;
     const asked = () => this.#finished.resolve(0);
     if (signal.aborted) asked();
     signal.addEventListener('abort', asked);
     const code = await this.#finished.promise;
+    stopGivingBack();
     await this.#end(code);
     return code;
   }
@@ -191,7 +191,6 @@ class Agent {
       case 'witnessed': {
         const fresh = this.#commit(message.incidents, this.#at(message.place));
         this.#capture.taken(message.incidents.length - fresh.length);
-        this.#spareMemory.afterKill();
         if (message.missed > 0) this.#events.capture.missed(message.missed);
         return;
       }
@@ -324,7 +323,6 @@ class Agent {
     if (code === 0)
       this.#events.agent.leaving(readerGone ? `nobody reads stdout any more: ${reason.message}` : reason);
     clearTimeout(this.#restart);
-    this.#spareMemory.stop();
     const stopped = new AbortController();
     await Promise.race([
       this.#capture.stop(),

@@ -24,6 +24,7 @@ import { Families } from './metrics/families.ts';
 import { missingContainerMetrics } from './replaced/missing-container-metrics.ts';
 import { showsMetricsOf } from './replaced/programs.ts';
 import type { AgentStatus } from './server.ts';
+import { giveBackSpareMemory } from './spare-memory.ts';
 import { OomRestarts } from './watch/oom-restarts.ts';
 import { PodContainers } from './watch/pod-containers.ts';
 import { Pods } from './watch/pods.ts';
@@ -117,11 +118,13 @@ class ClusterWatch {
     const families = await this.#openFamilies();
     await this.#downstream.listen(() => this.#status(), families);
     await families.listen(this.#config.replaced, events.agent);
+    const stopGivingBack = giveBackSpareMemory();
     const api = await this.#pods.start();
     if (api !== undefined) await this.#elect(api, signal);
     const code = signal.aborted ? 0 : FAILED;
     if (code === 0)
       events.agent.leaving(signal.reason instanceof Error ? signal.reason.message : signal.reason);
+    stopGivingBack();
     await this.#pods.stop();
     await families.close();
     await this.#downstream.end();

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
 import { test } from 'node:test';
+import { SpareMemory } from '../src/spare-memory.ts';
 
 const MODULE = path.join(import.meta.dirname, '..', 'src', 'spare-memory.ts');
 
@@ -16,6 +17,37 @@ function measured(flags: readonly string[], code: string): { before: number; aft
   const argv = ['--disable-warning=ExperimentalWarning', ...flags, '--input-type=module', '--eval', program];
   return JSON.parse(execFileSync(process.execPath, argv, { encoding: 'utf8' }));
 }
+
+test('a heap is collected after the start, and again when it has grown by 3 MB', () => {
+  let bytes = 20 << 20;
+  let collected = 0;
+  const spare = new SpareMemory(
+    () => {
+      collected++;
+      bytes = 8 << 20;
+    },
+    () => bytes,
+  );
+  spare.look();
+  assert.equal(collected, 1);
+  bytes = 10 << 20;
+  spare.look();
+  assert.equal(collected, 1);
+  bytes = 11 << 20;
+  spare.look();
+  assert.equal(collected, 2);
+});
+
+test('what cannot be given back is no reason to try again', () => {
+  let collected = 0;
+  const spare = new SpareMemory(
+    () => collected++,
+    () => 40 << 20,
+  );
+  spare.look();
+  spare.look();
+  assert.equal(collected, 1);
+});
 
 const GARBAGE = `
   let kept = Array.from({ length: 200_000 }, (_, index) => ({ index }));

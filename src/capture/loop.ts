@@ -15,6 +15,7 @@ import type { CapturedProcess } from '../processes/captured-process.ts';
 import { ProcessJournalFile } from '../processes/process-journal.ts';
 import { ProcessTable } from '../processes/process-table.ts';
 import { Redactor } from '../redact.ts';
+import { collectGarbage, FIRST_LOOK_MS, LOOK_MS, SpareMemory } from '../spare-memory.ts';
 import type { KillSource, Sighting, SourceContext } from '../watch/kill-source.ts';
 import { CaptureClock } from './clock.ts';
 import { GroupKillSettings } from './group-kill-settings.ts';
@@ -72,6 +73,8 @@ export class CaptureLoop {
   #nextRefresh = 0;
   #scanEvery: number;
   #nextScan = 0;
+  readonly #spareMemory = new SpareMemory(collectGarbage);
+  #nextLookAtMemory = Number.POSITIVE_INFINITY;
 
   /** Incidents that were posted; wraps around like what counts those that were taken. */
   readonly #posted = new Int32Array(1);
@@ -147,14 +150,16 @@ export class CaptureLoop {
         ),
       },
     });
+    this.#nextLookAtMemory = this.#clock.now() + FIRST_LOOK_MS;
     this.#source.replay();
     this.#tell();
     try {
       while (Atomics.load(this.#options.stop, 0) === 0) {
         const turnedAt = this.#clock.now();
-        this.#waiter.wait(this.#timeout());
+        const isQuiet = !this.#waiter.wait(this.#timeout());
         if (this.#clock.now() - turnedAt < BREATH_MS) this.#waiter.rest(BREATH_MS);
         this.#turn();
+        if (isQuiet && turnedAt >= this.#nextLookAtMemory) this.#lookAtMemory();
       }
     } finally {
       this.#close();
@@ -318,6 +323,12 @@ export class CaptureLoop {
     this.#nextRefresh = now + REFRESH_MS;
     this.#set('tableEntries', this.#table.size);
     this.#set('tableBytes', this.#table.bytes);
+  }
+
+  /** What lives for less than the thread stands still meanwhile dies unknown: only where nothing goes on. */
+  #lookAtMemory(): void {
+    this.#spareMemory.look();
+    this.#nextLookAtMemory = this.#clock.now() + LOOK_MS;
   }
 
   /** It grows while the machine sleeps, so it is asked for again and again. */

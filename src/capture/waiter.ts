@@ -2,7 +2,8 @@
 import { EINTR, errnoName, type Libc, POLLIN, SOCK_CLOEXEC, SOCK_NONBLOCK } from '../kernel/libc.ts';
 
 export interface Waiter {
-  wait(timeoutMs: number): void;
+  /** @returns whether anything is known to have arrived */
+  wait(timeoutMs: number): boolean;
   /** Sleeps whatever arrives, until it is told to stop. */
   rest(ms: number): void;
   /** Whether there may be something to read, as far as the last wait knows. */
@@ -40,8 +41,8 @@ export class PollWaiter implements Waiter {
     return place !== undefined && this.#fds.readInt16LE(place) !== 0;
   }
 
-  wait(timeoutMs: number): void {
-    this.#poll(this.#count, timeoutMs);
+  wait(timeoutMs: number): boolean {
+    return this.#poll(this.#count, timeoutMs) > 0;
   }
 
   rest(ms: number): void {
@@ -49,10 +50,12 @@ export class PollWaiter implements Waiter {
   }
 
   /** The wake-up descriptor is the first of all. */
-  #poll(count: bigint, timeoutMs: number): void {
-    if (this.#libc.poll(this.#fds, count, Math.ceil(timeoutMs)) >= 0) return;
+  #poll(count: bigint, timeoutMs: number): number {
+    const ready = this.#libc.poll(this.#fds, count, Math.ceil(timeoutMs));
+    if (ready >= 0) return ready;
     const error = this.#libc.errno();
     if (error !== EINTR) throw new Error(`poll: ${errnoName(error)}`);
+    return 0;
   }
 
   close(): void {
@@ -70,8 +73,9 @@ export class TimedWaiter implements Waiter {
     this.#everyMs = everyMs;
   }
 
-  wait(timeoutMs: number): void {
+  wait(timeoutMs: number): boolean {
     Atomics.wait(this.#stop, 0, 0, Math.min(timeoutMs, this.#everyMs));
+    return false;
   }
 
   rest(ms: number): void {
