@@ -127,10 +127,8 @@ class KubernetesSink implements Sink {
   }
 
   /** One on the pod that was hit; one on the node where it is the node's matter or the pod has no name. */
-  async #happeningsOf(
-    { incident, recurrence }: Delivery,
-    signal: AbortSignal,
-  ): Promise<readonly Happening[]> {
+  async #happeningsOf(delivery: Delivery, signal: AbortSignal): Promise<readonly Happening[]> {
+    const { incident } = delivery;
     const pod = involvedPod(incident);
     if (incident.kind === 'oom_restart') return [restartOf(incident, pod)];
     const node =
@@ -144,7 +142,7 @@ class KubernetesSink implements Sink {
         reason: REASONS[incident.kind],
         component: COMPONENT,
         likeness: incident.process.name,
-        message: () => eventMessage(incident, recurrence, involved.kind),
+        message: () => eventMessage(incident, delivery.recurrence, involved.kind),
       }));
   }
 

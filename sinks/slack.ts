@@ -105,10 +105,11 @@ class SlackSink implements Sink {
     this.#post.close();
   }
 
-  #messages({ incident, recurrence }: Delivery): readonly object[] {
+  #messages(delivery: Delivery): readonly object[] {
     const { eventFormat, kernelVersionLine, now } = this.#context;
+    const { incident } = delivery;
     if (eventFormat === 'incident')
-      return [slackMessage(incident, recurrence, linkTo(this.#settings.link, incident))];
+      return [slackMessage(incident, delivery.recurrence, linkTo(this.#settings.link, incident))];
     return encodeEvents(incident, eventFormat, kernelVersionLine, now()).map(({ body }) =>
       notifierMessage(body),
     );

@@ -66,15 +66,15 @@ class StdoutSink implements Sink {
     await orAborted(promise, signal);
   }
 
-  #render({ incident, recurrence }: Delivery): string {
+  #render(delivery: Delivery): string {
     const { stdout, eventFormat, kernelVersionLine, now } = this.#context;
     if (this.#mode === 'text')
-      return terminalBlock(incident, recurrence, {
+      return terminalBlock(delivery.incident, delivery.recurrence, {
         columns: stdout.columns,
         colour: hasColours(stdout),
         now: now(),
       });
-    return encodeEvents(incident, eventFormat, kernelVersionLine, now())
+    return encodeEvents(delivery.incident, eventFormat, kernelVersionLine, now())
       .map(({ body }) => `${JSON.stringify(body)}\n`)
       .join('');
   }

@@ -6,7 +6,7 @@ import { PassThrough, Writable } from 'node:stream';
 import { test } from 'node:test';
 import * as v from 'valibot';
 import * as stdout from '../../sinks/stdout.ts';
-import type { SinkContext } from '../../src/sink.ts';
+import type { Delivery, SinkContext } from '../../src/sink.ts';
 import { containerKill, delivery, groupKill, numbered, storm, THIRD, valid } from '../incidents.ts';
 import { sinkContext } from './context.ts';
 import { testSinkContract } from './contract.ts';
@@ -101,6 +101,17 @@ test('JSON is one incident a line, whole', async () => {
     lines.map((line) => JSON.parse(line)),
     storm(3).map(({ incident }) => incident),
   );
+});
+
+test('earlier kills are not looked up for JSON, which does not tell them: in a storm that is the dearest part', async () => {
+  const incident = containerKill();
+  const unread: Delivery = {
+    incident,
+    get recurrence() {
+      return assert.fail('looked up');
+    },
+  };
+  assert.deepEqual(JSON.parse(await print([unread], stream())), incident);
 });
 
 test('in the format of oom-notifier each victim is a line', async () => {
