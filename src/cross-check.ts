@@ -3,6 +3,7 @@ import type { EndedContainer } from './enrich/unplaced.ts';
 import type { Incident, Statement } from './incident.ts';
 import type { PodListener, PodOfContainer } from './inventory/pod-table.ts';
 import type { KnownPod, KnownPodContainer, Termination } from './kubernetes/pod.ts';
+import type { Completion } from './store.ts';
 
 export interface CrossCheckObserver {
   /** The cluster's word on a kill that the kernel told of. */
@@ -11,7 +12,7 @@ export interface CrossCheckObserver {
 
 export interface CrossCheckOptions {
   /** Changes what is stored of an incident; undefined where it is not stored. */
-  readonly complete: (id: string, change: (stored: Incident) => Incident) => Incident | undefined;
+  readonly complete: (completion: Completion) => Incident | undefined;
   /** A status says OOMKilled and nobody else told of it. */
   readonly unexplained: (pod: KnownPod, container: KnownPodContainer, termination: Termination) => void;
   /** Where the container's id is known now. */
@@ -134,14 +135,15 @@ export class CrossCheck implements PodListener {
   }
 
   #state(id: string, statement: Statement): void {
-    const incident = this.#options.complete(id, (stored) => ({
+    const change = (stored: Incident): Incident => ({
       ...stored,
       witness:
         statement.agrees && !stored.witness.includes('kubernetes')
           ? [...stored.witness, 'kubernetes']
           : stored.witness,
       statements: [...(stored.statements ?? []).filter(({ by }) => by !== statement.by), statement],
-    }));
+    });
+    const incident = this.#options.complete({ id, change });
     if (incident !== undefined) this.#options.observer.stated(incident, statement);
   }
 }

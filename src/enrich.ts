@@ -1,5 +1,6 @@
 import { type Identity, identified } from './enrich/identity.ts';
 import type { Incident } from './incident.ts';
+import type { Completion } from './store.ts';
 
 /** One place where the name of what was hit can be found. */
 export interface Finder {
@@ -32,8 +33,8 @@ export interface EnricherOptions {
   readonly finders: readonly Finder[];
   /** How long delivery waits. */
   readonly timeoutMs: number;
-  /** Changes what is stored of the incident and lets its deliveries go; undefined where it is no longer stored. */
-  readonly complete: (id: string, change: (stored: Incident) => Incident) => Incident | undefined;
+  /** Changes what is stored of the incidents and lets their deliveries go; undefined where one is no longer stored. */
+  readonly complete: (completions: readonly Completion[]) => readonly (Incident | undefined)[];
   readonly observer: EnricherObserver;
   readonly sleep: (ms: number, signal: AbortSignal) => Promise<unknown>;
 }
@@ -46,16 +47,28 @@ const TOO_LATE = Symbol('too late');
 /** Waiting for a late answer costs some KiB each. */
 const LATE_LIMIT = 256;
 
+/** How long is waited for what was asked for at the same time. */
+interface Patience {
+  readonly signal: AbortSignal;
+  /** It was not enough to abort the signal. */
+  readonly exhausted: Promise<typeof TOO_LATE>;
+  /** Nobody waits any more. */
+  end(): void;
+}
+
 /**
  * Finds out what the victim's cgroup belongs to: container, pod, workload. The incident is already stored; its deliveries are held
  * until `complete`, at most for one deadline, whatever happens here. All incidents are looked up at the same time: none waits
- * for another.
+ * for another. What is found at the same time is stored at once, as a transaction each would be the dearest part of a storm.
  */
 export class Enricher {
   readonly #options: EnricherOptions;
   readonly #closing = new AbortController();
   readonly #running = new Set<Promise<void>>();
   #late = 0;
+  /** What is stored at the end of this turn, and the answer to it. */
+  #completions: Completion[] = [];
+  #completed: Promise<readonly (Incident | undefined)[]> | undefined;
 
   constructor(options: EnricherOptions) {
     this.#options = options;
@@ -67,14 +80,16 @@ export class Enricher {
 
   /** Each is completed, in the store, within the deadline; at once and untouched where nobody knows anything of its kind. */
   enrich(incidents: readonly Incident[]): void {
+    const concerned: Incident[] = [];
     for (const incident of incidents)
-      if (this.concerns(incident)) this.#track(this.#enrich(incident));
+      if (this.concerns(incident)) concerned.push(incident);
       else this.#options.observer.enriched(incident);
+    this.#track(this.#enrich(concerned));
   }
 
   /** Incidents of an earlier run whose pods were not found then: they are not held, and completed if they are found now. */
   resume(incidents: readonly Incident[]): void {
-    for (const incident of incidents) if (this.concerns(incident)) this.#track(this.#completeLate(incident));
+    this.#track(this.#completeLate(incidents.filter((incident) => this.concerns(incident))));
   }
 
   /** Completes what is being looked up with what is known by now. */
@@ -88,47 +103,66 @@ export class Enricher {
     void work.finally(() => this.#running.delete(work));
   }
 
-  async #enrich(incident: Incident): Promise<void> {
+  async #enrich(incidents: readonly Incident[]): Promise<void> {
     const { observer, timeoutMs } = this.#options;
-    const finding = await this.#find(incident, timeoutMs);
-    observer.enriched(this.#complete(incident, finding) ?? incident);
-    if (finding?.isPartial) await this.#completeLate(incident);
+    const late: Incident[] = [];
+    await this.#findAll(incidents, timeoutMs, async (incident, finding) => {
+      observer.enriched((await this.#complete(incident, finding)) ?? incident);
+      if (finding?.isPartial) late.push(incident);
+    });
+    await this.#completeLate(late);
   }
 
-  /** @param incident as it was stored first: what was found in part is found again */
-  async #completeLate(incident: Incident): Promise<void> {
-    if (this.#closing.signal.aborted || this.#late >= LATE_LIMIT) return;
-    this.#late += 1;
-    const finding = await this.#find(incident, LATE_MS);
-    this.#late -= 1;
-    if (finding === undefined || finding.isPartial || !tellsAnything(finding)) return;
-    const completed = this.#complete(incident, finding);
-    if (completed) this.#options.observer.enrichedLate(completed);
+  /** @param incidents as they were stored first: what was found in part is found again */
+  async #completeLate(incidents: readonly Incident[]): Promise<void> {
+    if (this.#closing.signal.aborted) return;
+    const some = incidents.slice(0, LATE_LIMIT - this.#late);
+    this.#late += some.length;
+    await this.#findAll(some, LATE_MS, async (incident, finding) => {
+      this.#late -= 1;
+      if (finding === undefined || finding.isPartial || !tellsAnything(finding)) return;
+      const completed = await this.#complete(incident, finding);
+      if (completed) this.#options.observer.enrichedLate(completed);
+    });
   }
 
-  #complete({ id }: Incident, finding: Finding | undefined): Incident | undefined {
-    return this.#options.complete(id, (stored) => (finding ? identified(stored, finding.identity) : stored));
+  #complete({ id }: Incident, finding: Finding | undefined): Promise<Incident | undefined> {
+    const change = (stored: Incident) => (finding ? identified(stored, finding.identity) : stored);
+    const index = this.#completions.push({ id, change }) - 1;
+    this.#completed ??= Promise.resolve().then(() => {
+      const completions = this.#completions;
+      this.#completions = [];
+      this.#completed = undefined;
+      return this.#options.complete(completions);
+    });
+    return this.#completed.then((completed) => completed[index]);
   }
 
-  async #find(incident: Incident, timeoutMs: number): Promise<Finding | undefined> {
-    const patience = new AbortController();
-    const done = new AbortController();
-    const tooLate = this.#lapse(timeoutMs, patience, done.signal);
+  async #findAll(
+    incidents: readonly Incident[],
+    timeoutMs: number,
+    found: (incident: Incident, finding: Finding | undefined) => Promise<void>,
+  ): Promise<void> {
+    if (incidents.length === 0) return;
+    const patience = this.#patience(timeoutMs);
+    await Promise.all(
+      incidents.map(async (incident) => found(incident, await this.#find(incident, patience))),
+    );
+    patience.end();
+  }
+
+  async #find(incident: Incident, { signal, exhausted }: Patience): Promise<Finding | undefined> {
     let found: Finding | undefined;
     for (const finder of this.#options.finders) {
       if (!finder.concerns(incident)) continue;
-      const finding = await Promise.race([this.#ask(finder, incident, patience.signal), tooLate]);
+      const finding = await Promise.race([this.#ask(finder, incident, signal), exhausted]);
       if (finding === TOO_LATE) {
         this.#options.observer.enrichFailed(incident.id, 'no answer in time');
         break;
       }
-      if (finding?.isPartial === false) {
-        found = finding;
-        break;
-      }
+      if (finding?.isPartial === false) return finding;
       found ??= finding;
     }
-    done.abort();
     return found;
   }
 
@@ -145,13 +179,17 @@ export class Enricher {
     }
   }
 
-  /** Aborts `patience` in time, and resolves when that was not enough; at once when it is `done`. */
-  async #lapse(timeoutMs: number, patience: AbortController, done: AbortSignal): Promise<typeof TOO_LATE> {
+  #patience(timeoutMs: number): Patience {
     const { sleep } = this.#options;
-    await sleep(timeoutMs, AbortSignal.any([this.#closing.signal, done])).catch(() => {});
-    patience.abort();
-    await sleep(GRACE_MS, done).catch(() => {});
-    return TOO_LATE;
+    const patience = new AbortController();
+    const done = new AbortController();
+    const exhaust = async (): Promise<typeof TOO_LATE> => {
+      await sleep(timeoutMs, AbortSignal.any([this.#closing.signal, done.signal])).catch(() => {});
+      patience.abort();
+      await sleep(GRACE_MS, done.signal).catch(() => {});
+      return TOO_LATE;
+    };
+    return { signal: patience.signal, exhausted: exhaust(), end: () => done.abort() };
   }
 }
 

@@ -2,7 +2,7 @@ import { accessSync, constants } from 'node:fs';
 import path from 'node:path';
 import type { Incident } from './incident.ts';
 import type { Delivery, Recurrence } from './sink.ts';
-import { type Bookmark, Ledger, type Position } from './store/ledger.ts';
+import { type Bookmark, type Completion, Ledger, type Position } from './store/ledger.ts';
 import { lockStateDir, StateLockedError } from './store/lock.ts';
 import { makeFolderPrivately } from './store/private-file.ts';
 import type { QueueState, Settlement } from './store/queues.ts';
@@ -12,7 +12,7 @@ import { transfer } from './store/transfer.ts';
 import { isDamage, isDiskTrouble, sqliteCode } from './store/trouble.ts';
 import { WalSync } from './store/wal-sync.ts';
 
-export type { Bookmark, Position } from './store/ledger.ts';
+export type { Bookmark, Completion, Position } from './store/ledger.ts';
 export { StateLockedError } from './store/lock.ts';
 export type { QueueState, Settlement } from './store/queues.ts';
 
@@ -123,12 +123,12 @@ export class Store {
   }
 
   /**
-   * Changes what is stored of an incident, now that more is known of it, and lets its deliveries go.
+   * Changes, in one transaction, what is stored of incidents, now that more is known of them, and lets their deliveries go.
    *
-   * @returns what is stored now; undefined where it was not, or is no longer
+   * @returns what is stored of each now; undefined where it was not, or is no longer
    */
-  complete(id: string, change: (stored: Incident) => Incident): Incident | undefined {
-    return this.#change((ledger) => ledger.complete(id, change));
+  complete(completions: readonly Completion[]): readonly (Incident | undefined)[] {
+    return this.#change((ledger) => ledger.complete(completions));
   }
 
   /** Up to where a source other than the kernel's log is dealt with, in the source's own words. */

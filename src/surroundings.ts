@@ -99,7 +99,7 @@ export class Surroundings {
         ? [pods, podman, containerd, runtimes, this.#unplaced]
         : [podman, containerd, runtimes, pods],
       timeoutMs: settings.enrichTimeout,
-      complete: (id, change) => store.complete(id, change),
+      complete: (completions) => store.complete(completions),
       observer: {
         enriched: (incident) => this.#enriched(incident),
         enrichedLate: (incident) => events.incidents.enrichedLate(incident),
@@ -108,7 +108,7 @@ export class Surroundings {
       sleep,
     });
     this.#crossCheck = new CrossCheck({
-      complete: (id, change) => store.complete(id, change),
+      complete: (completion) => store.complete([completion])[0],
       unexplained: (pod, container, termination) => this.#tell(pod, container, termination),
       find: (id) => this.pods.table.byContainerId(id),
       observer: events.incidents,

@@ -30,7 +30,7 @@ function check() {
   const said: string[] = [];
   const pods = new PodTable(time.now);
   const crossCheck = new CrossCheck({
-    complete: (id, change) => {
+    complete: ({ id, change }) => {
       const incident = history.get(id);
       if (incident) history.set(id, valid(change(incident)));
       return history.get(id);

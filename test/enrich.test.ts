@@ -22,16 +22,20 @@ function setup(find: Finder['find'], others: readonly Finder[] = []) {
   const time = new VirtualTime();
   const history = new Map<string, Incident>();
   const happened: string[] = [];
+  const transactions: number[] = [];
   const say = (what: string) => (incident: Incident) =>
     happened.push(`${what} ${incident.id.split(':')[1]} ${incident.k8s?.pod?.name}`);
   const finder: Finder = { concerns: ({ k8s }) => k8s?.pod?.uid !== undefined && !k8s.pod.name, find };
   const enricher = new Enricher({
     finders: [...others, finder],
     timeoutMs: 2000,
-    complete: (id, change) => {
-      const stored = history.get(id);
-      if (stored) history.set(id, valid(change(stored)));
-      return history.get(id);
+    complete: (completions) => {
+      transactions.push(completions.length);
+      return completions.map(({ id, change }) => {
+        const stored = history.get(id);
+        if (stored) history.set(id, valid(change(stored)));
+        return history.get(id);
+      });
     },
     observer: {
       enriched: say('enriched'),
@@ -44,7 +48,7 @@ function setup(find: Finder['find'], others: readonly Finder[] = []) {
     for (const incident of incidents) history.set(incident.id, incident);
     enricher.enrich(incidents);
   };
-  return { time, history, happened, enricher, enrich };
+  return { time, history, happened, transactions, enricher, enrich };
 }
 
 /** Answers `finding` when told to, else nothing for as long as it may. */
@@ -142,6 +146,17 @@ describe('an incident is completed', () => {
     enrich(bare(1), bare(2));
     await time.rest();
     assert.deepEqual(happened, ['enriched 2 shop-1']);
+  });
+
+  it('with the others that are found at the same time: one deadline and one transaction for all', async () => {
+    const { time, happened, transactions, enrich } = setup((incident, signal) =>
+      incident.id.endsWith(':1') ? slow(MISSING).find(incident, signal) : Promise.resolve(NAMED),
+    );
+    enrich(bare(1), bare(2), bare(3));
+    assert.equal(time.timers, 1);
+    await time.advance(2000);
+    assert.deepEqual(happened, ['enriched 2 shop-1', 'enriched 3 shop-1', 'enriched 1 undefined']);
+    assert.deepEqual(transactions, [2, 1]);
   });
 
   it('by the first finder that knows anything', async () => {

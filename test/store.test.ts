@@ -84,14 +84,14 @@ test('complete() changes what is stored and what is sent', (t) => {
   const [incident] = incidents(1);
   store.commit([incident!], undefined);
   const complete = { ...incident!, systemd: { unit: 'shop.service' } };
-  const answer = store.complete(incident!.id, (stored) => ({ ...stored, systemd: { unit: 'shop.service' } }));
-  assert.deepEqual(answer, complete);
+  const change = (stored: Incident) => ({ ...stored, systemd: { unit: 'shop.service' } });
+  const answers = store.complete([
+    { id: 'nobody', change },
+    { id: incident!.id, change },
+  ]);
+  assert.deepEqual(answers, [undefined, complete]);
   assert.deepEqual(store.get(incident!.id), complete);
   assert.deepEqual(store.pending('kafka', 1)[0]!.delivery.incident, complete);
-  assert.equal(
-    store.complete('nobody', (stored) => stored),
-    undefined,
-  );
 });
 
 test('each source has a bookmark of its own, also over a restart', (t) => {
@@ -127,7 +127,7 @@ test('held deliveries wait for complete(), or until their time has come, also af
   store.commit([first!, second!], undefined, () => now + 2000);
   assert.deepEqual(pendingIds(store), []);
   assert.equal(store.nextDue('kafka'), START + 2000);
-  store.complete(second!.id, (stored) => stored);
+  store.complete([{ id: second!.id, change: (stored) => stored }]);
   assert.deepEqual(pendingIds(store), [second!.id]);
   now += 2000;
   assert.deepEqual(pendingIds(store), [first!.id, second!.id]);
@@ -255,9 +255,9 @@ test('recurrence follows what enrichment finds out later', (t) => {
   const { k8s, container: _, ...bare } = containerKill();
   const [first, second] = [1, 2].map((sequence) => numbered(bare, sequence));
   store.commit([first!, second!], undefined);
-  store.complete(second!.id, (stored) => ({ ...stored, k8s: k8s! }));
+  store.complete([{ id: second!.id, change: (stored) => ({ ...stored, k8s: k8s! }) }]);
   assert.equal(store.recurrence({ ...second!, k8s: k8s! }).nth, 1);
-  store.complete(first!.id, (stored) => ({ ...stored, k8s: k8s! }));
+  store.complete([{ id: first!.id, change: (stored) => ({ ...stored, k8s: k8s! }) }]);
   assert.equal(store.recurrence({ ...second!, k8s: k8s! }).nth, 2);
 });
 

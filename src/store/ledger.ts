@@ -18,6 +18,12 @@ export interface Bookmark {
   readonly place: string;
 }
 
+/** What has become known of an incident. */
+export interface Completion {
+  readonly id: string;
+  readonly change: (stored: Incident) => Incident;
+}
+
 const DAY_MS = 86_400_000;
 
 /** The statements of one open database. It knows no policy: `Store` decides what happens when one fails. */
@@ -75,18 +81,20 @@ export class Ledger {
     return Number(changes) === 1;
   }
 
-  /** Changes what is stored of it, and lets go of its deliveries that were held for this. Undefined: it is not stored. */
-  complete(id: string, change: (stored: Incident) => Incident): Incident | undefined {
-    return transaction(this.database, () => {
-      const stored = this.get(id);
-      if (stored === undefined) return undefined;
-      const incident = change(stored);
-      this.#statements
-        .sql('UPDATE incident SET json = ?, workload = ? WHERE id = ?')
-        .run(JSON.stringify(incident), workloadKey(incident), id);
-      this.queues.releaseUntriedOf(id);
-      return incident;
-    });
+  /** Changes what is stored of each, and lets go of its deliveries that were held for this. Undefined: it is not stored. */
+  complete(completions: readonly Completion[]): readonly (Incident | undefined)[] {
+    return transaction(this.database, () =>
+      completions.map(({ id, change }) => {
+        const stored = this.get(id);
+        if (stored === undefined) return undefined;
+        const incident = change(stored);
+        this.#statements
+          .sql('UPDATE incident SET json = ?, workload = ? WHERE id = ?')
+          .run(JSON.stringify(incident), workloadKey(incident), id);
+        this.queues.releaseUntriedOf(id);
+        return incident;
+      }),
+    );
   }
 
   position(): Position | undefined {

@@ -94,7 +94,7 @@ test('an incident that is held for its enrichment is delivered complete, or inco
   couriers.wake();
   await time.rest();
   assert.deepEqual(sink.calls, []);
-  store.complete(first!.id, (stored) => ({ ...stored, systemd: { unit: 'shop.service' } }));
+  store.complete([{ id: first!.id, change: (stored) => ({ ...stored, systemd: { unit: 'shop.service' } }) }]);
   couriers.wake();
   await time.rest();
   assert.deepEqual(names, ['shop.service']);
