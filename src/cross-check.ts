@@ -15,8 +15,8 @@ export interface CrossCheckOptions {
   readonly complete: (completion: Completion) => Incident | undefined;
   /** A status says OOMKilled and nobody else told of it. */
   readonly unexplained: (pod: KnownPod, container: KnownPodContainer, termination: Termination) => void;
-  /** Where the container's id is known now. */
-  readonly find: (containerId: string) => PodOfContainer | undefined;
+  /** Where the container's id is known now. Absent where the cluster is not asked: its silence says nothing then. */
+  readonly find?: (containerId: string) => PodOfContainer | undefined;
   readonly observer: CrossCheckObserver;
   /** Ends of containers before this are old news, RFC 3339. */
   readonly since: string;
@@ -62,13 +62,14 @@ export class CrossCheck implements PodListener {
   witnessed({ id, kind, witness, container, k8s }: Incident): void {
     if (kind !== 'oom_kill' || container?.id === undefined) return;
     remember(this.#witnessed, container.id, true);
+    const { find } = this.#options;
     // It was made from the statement.
     if (witness.every((each) => each === 'kubernetes')) return;
     // The statement will be about the kill that ended the container; this one it survived.
     this.#waiting.get(container.id)?.wait.abort(SURVIVED);
     const ended = this.#ended.get(container.id);
     if (ended !== undefined) this.#state(id, statementOf(ended));
-    else if (k8s?.pod !== undefined) void this.#await(container.id, id);
+    else if (k8s?.pod !== undefined && find !== undefined) void this.#await(container.id, id, find);
   }
 
   terminated(pod: KnownPod, container: KnownPodContainer, termination: Termination): void {
@@ -92,7 +93,7 @@ export class CrossCheck implements PodListener {
     return [...this.#ended].flatMap(([id, { reason, finishedAt }]) => {
       const at = Date.parse(finishedAt ?? '');
       if (reason !== OOM_KILLED || !(at >= from && at <= to) || this.#witnessed.has(id)) return [];
-      const found = this.#options.find(id);
+      const found = this.#options.find?.(id);
       return found ? [{ ...found, id, at }] : [];
     });
   }
@@ -118,14 +119,18 @@ export class CrossCheck implements PodListener {
     this.#options.unexplained(pod, container, termination);
   }
 
-  async #await(containerId: string, incident: string): Promise<void> {
+  async #await(
+    containerId: string,
+    incident: string,
+    find: NonNullable<CrossCheckOptions['find']>,
+  ): Promise<void> {
     if (this.#waiting.size >= WAITING || this.#closing.signal.aborted) return;
     const wait = new AbortController();
     this.#waiting.set(containerId, { incident, wait });
     await this.#options.sleep(STATEMENT_MS, wait.signal).catch(() => {});
     if (this.#waiting.get(containerId)?.wait === wait) this.#waiting.delete(containerId);
     if (wait.signal.aborted && wait.signal.reason !== SURVIVED) return;
-    const found = this.#options.find(containerId);
+    const found = find(containerId);
     const lives = found?.container.id === containerId && found.container.running;
     this.#state(incident, {
       by: 'kubernetes',

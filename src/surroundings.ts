@@ -110,7 +110,7 @@ export class Surroundings {
     this.#crossCheck = new CrossCheck({
       complete: (completion) => store.complete([completion])[0],
       unexplained: (pod, container, termination) => this.#tell(pod, container, termination),
-      find: (id) => this.pods.table.byContainerId(id),
+      ...(settings.useKubernetes && { find: (id) => this.pods.table.byContainerId(id) }),
       observer: events.incidents,
       since: this.#since(),
       sleep,

@@ -25,7 +25,7 @@ function setup(t: TestContext, useKubernetes = true, dockerSocket = 'off') {
   const surroundings: Surroundings = new Surroundings({
     settings: {
       ...{ dockerSocket, containerdSocket: 'off', metrics: new Set(), replace: new Set() },
-      ...{ useKubernetes, kubeconfig: undefined, nodeName: 'node-7' },
+      ...{ useKubernetes, kubeconfig: '/nowhere/config', nodeName: 'node-7' },
       ...{ podLabels: new Set(), podAnnotations: new Set(), enrichTimeout: 2000 },
     },
     logs: [],
@@ -77,6 +77,14 @@ describe('a kill in a pod', () => {
     await time.rest();
     surroundings.pods.table.apply(pod({ containers: [podContainer({ id: ID, terminated: oomKilled(ID) })] }));
     assert.deepEqual(store.get(bare().id)?.witness, ['kmsg', 'kubernetes']);
+  });
+
+  it('gets no word of a cluster that is not asked', async (t) => {
+    const { commit, store, time } = setup(t, false);
+    commit(bare());
+    await time.advance(120_000);
+    assert.equal(store.get(bare().id)?.unknown?.k8s, 'the API of Kubernetes is not used here');
+    assert.equal(store.get(bare().id)?.statements, undefined);
   });
 
   it('that only the status tells of is an incident after ten seconds, once, also after a restart', async (t) => {
@@ -211,7 +219,7 @@ it('a kill from before its runtime was connected waits for its name', async (t) 
 });
 
 it('the word of the cluster on a kill may come after a restart of the agent', async (t) => {
-  const { surroundings, store, time } = setup(t, false);
+  const { surroundings, store, time } = setup(t);
   const kill = valid({ ...containerKill(), time: new Date(time.now()).toISOString(), container: { id: ID } });
   store.commit([kill]);
   await surroundings.start();
