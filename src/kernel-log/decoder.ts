@@ -5,9 +5,9 @@ export interface LogRecord extends AssemblerRecord {
   /** Milliseconds since the epoch; absent where the log has only the kernel's clock. */
   readonly wallTime?: number | undefined;
   /** `wallTime` knows no less than a second. */
-  readonly wholeSeconds?: boolean;
+  readonly wholeSeconds?: boolean | undefined;
   /** Why `wallTime` may be wrong. */
-  readonly doubt?: string;
+  readonly doubt?: string | undefined;
   readonly host?: string | undefined;
   readonly bootId?: string | undefined;
 }
@@ -16,10 +16,12 @@ export interface LogRecord extends AssemblerRecord {
  * What one line says. `indent`: the text goes on in lines that are no records and are indented, best by so much; 0: in
  * every line that is no record.
  */
-export interface DecodedLine extends Omit<LogRecord, 'sequence'> {
-  readonly sequence?: number;
+export interface DecodedLine extends LogRecord {
   readonly indent?: number;
 }
+
+/** @param at where the line begins, its record's sequence number unless the log has the kernel's own */
+export type DecodeLine = (line: string, at: number) => DecodedLine | undefined;
 
 /** One format of logs. */
 export interface Decoder {
@@ -45,18 +47,18 @@ export const NEEDLES: readonly string[] = ['oom-k', 'Kill'];
 export class LineDecoder implements Decoder {
   readonly needles = NEEDLES;
   readonly linesBefore = 4;
-  readonly #decode: (line: string) => DecodedLine | undefined;
-  #pending: (LogRecord & { readonly indent?: number }) | undefined;
+  readonly #decode: DecodeLine;
+  #pending: DecodedLine | undefined;
 
-  constructor(decode: (line: string) => DecodedLine | undefined) {
+  constructor(decode: DecodeLine) {
     this.#decode = decode;
   }
 
   line(line: string, at: number): LogRecord | undefined {
-    const decoded = this.#decode(line);
+    const decoded = this.#decode(line, at);
     const pending = this.#pending;
     if (decoded !== undefined) {
-      this.#pending = { ...decoded, sequence: decoded.sequence ?? at };
+      this.#pending = decoded;
       return pending;
     }
     const indent = pending?.indent;

@@ -3,8 +3,7 @@ import type { Decoder } from './decoder.ts';
 import { decodeDmesg, dmesgDecoder } from './dmesg.ts';
 import { JsonDecoder } from './json.ts';
 import { kmsgDecoder } from './kmsg.ts';
-import { decodeSyslog, syslogDecoder } from './syslog.ts';
-import { wallTimeParser } from './wall-time.ts';
+import { headParser, syslogDecoder } from './syslog.ts';
 
 export interface DetectedFormat {
   readonly decoder: Decoder;
@@ -28,12 +27,12 @@ export function detectFormat(lines: readonly string[], now: () => number): Detec
   if (/^\s*[\u001e{[]?\s*\{/.test(first)) return { decoder: new JsonDecoder(), isKmsg: false };
   const count = (matches: (line: string) => boolean) => lines.filter(matches).length;
   const kmsg = count((line) => parseKmsgRecord(line) !== undefined);
-  const dmesg = count((line) => decodeDmesg(line, now()) !== undefined);
-  const parse = wallTimeParser(now);
-  const kernel = count((line) => decodeSyslog(line, parse) !== undefined);
+  const dmesg = count((line) => decodeDmesg(line, 0, now()) !== undefined);
+  const headOf = headParser(now);
+  const kernel = count((line) => headOf(line) !== undefined);
   const syslog = Math.max(
     kernel,
-    count((line) => SYSLOG.test(line) && decodeDmesg(line, now()) === undefined),
+    count((line) => SYSLOG.test(line) && decodeDmesg(line, 0, now()) === undefined),
   );
   if (kmsg > 0 && kmsg >= Math.max(dmesg, syslog)) return { decoder: kmsgDecoder(), isKmsg: true };
   // journalctl -o short-monotonic looks like dmesg, but for the host and the program after the time.

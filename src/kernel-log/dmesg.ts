@@ -28,11 +28,11 @@ const ISO = /^(\d{4}-\d{2}-\d{2}T[\d:]{8},\d{6}[+-]\d{2}:\d{2}) /;
 const CALLER = /^ ?\[ *[TC]\d+\] /;
 
 export function dmesgDecoder(now: () => number): Decoder {
-  return new LineDecoder((line) => decodeDmesg(line, now()));
+  return new LineDecoder((line, at) => decodeDmesg(line, at, now()));
 }
 
 /** What dmesg of util-linux and of busybox prints, in all its text forms. */
-export function decodeDmesg(line: string, now: number): DecodedLine | undefined {
+export function decodeDmesg(line: string, sequence: number, now: number): DecodedLine | undefined {
   const prefix = PREFIX.exec(line);
   const rest = line.slice(prefix?.[0].length ?? 0);
   const time = BRACKET.exec(rest) ?? ISO.exec(rest);
@@ -43,6 +43,7 @@ export function decodeDmesg(line: string, now: number): DecodedLine | undefined 
   return {
     facility: priority === undefined ? facility(prefix?.[1]) : priority >> 3,
     level: priority === undefined ? level(prefix?.[2]) : priority & 7,
+    sequence,
     ...stamps,
     text: body.replace(CALLER, ''),
     indent: priority === undefined ? line.length - body.length : 0,

@@ -1,7 +1,8 @@
-import { visibleText } from '../kernel/visible-text.ts';
 import type { Decoder } from './decoder.ts';
+import { LineText } from './line-text.ts';
 
 const NEWLINE = 0x0a;
+const RETURN = 0x0d;
 /** No record of the kernel is as long in any format; what is longer is not looked at. */
 const LONGEST_LINE = 512 << 10;
 /** A process's name can break its line into 16: so long a line may go on after what was found in it. */
@@ -54,6 +55,7 @@ export class LineScanner {
   push(chunk: Buffer): void {
     const data = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
     const needles = this.#decoder.needles.map((needle) => new Needle(data, needle));
+    const text = new LineText(data);
     let at = 0;
     for (;;) {
       if (this.#linger === 0 && this.#isIdle()) {
@@ -69,7 +71,7 @@ export class LineScanner {
       }
       const end = data.indexOf(NEWLINE, at);
       if (end < 0) break;
-      this.#take(data.subarray(at, end), this.#at + at);
+      this.#take(text, at, end);
       at = end + 1;
     }
     this.#overlong ||= data.length - at > LONGEST_LINE + 1 && data.indexOf(NEWLINE, at) < 0;
@@ -86,26 +88,27 @@ export class LineScanner {
 
   end(): void {
     const lines = this.#rest;
+    const text = new LineText(lines);
     this.#rest = Buffer.alloc(0);
     for (let at = 0; at < lines.length; ) {
       const newline = lines.indexOf(NEWLINE, at);
       const end = newline < 0 ? lines.length : newline;
-      this.#take(lines.subarray(at, end), this.#at + at);
+      this.#take(text, at, end);
       at = end + 1;
     }
     this.#at += lines.length;
     this.#taker.complete();
   }
 
-  #take(bytes: Buffer, at: number): void {
+  #take(text: LineText, start: number, end: number): void {
     this.#lines += 1;
     if (!this.#taker.idle) this.#linger = LINES_AFTER;
     else if (this.#linger > 0) this.#linger -= 1;
-    const skip = this.#overlong || bytes.length > LONGEST_LINE;
+    const skip = this.#overlong || end - start > LONGEST_LINE;
     this.#overlong = false;
     if (skip) return;
-    const end = bytes.at(-1) === 0x0d ? bytes.length - 1 : bytes.length;
-    this.#taker.take(visibleText(bytes.subarray(0, end)), at);
+    const isReturned = end > start && text.bytes[end - 1] === RETURN;
+    this.#taker.take(text.slice(start, isReturned ? end - 1 : end), this.#at + start);
   }
 
   #isIdle(): boolean {

@@ -149,7 +149,9 @@ export class LogReports implements LineTaker {
     // A kill whose name holds newlines is known by the place of its last line.
     this.#sinceKill = kills ? 0 : this.#sinceKill + 1;
     if (this.#sinceKill <= STAMPS_AFTER_KILL) this.#stamps.set(record.sequence, record);
-    assembler.push({ ...record, timestampUs: this.#timestamp(record) });
+    assembler.push(
+      record.timestampUs === undefined ? { ...record, timestampUs: this.#clockOf(record) } : record,
+    );
     if (kills || record.text.includes('oom-k')) this.#stale = 0;
     if (!assembler.open && !kills) this.#stamps.clear();
   }
@@ -161,10 +163,8 @@ export class LogReports implements LineTaker {
       if (sequence <= report.lastSequence) this.#stamps.delete(sequence);
   }
 
-  /** The kernel's clock, or the wall's: what matters is how much time lies between two records. */
-  #timestamp(record: LogRecord): number | undefined {
-    if (record.timestampUs !== undefined) return record.timestampUs;
-    const { wallTime, wholeSeconds } = record;
+  /** The wall's clock in place of the kernel's: what matters is how much time lies between two records. */
+  #clockOf({ wallTime, wholeSeconds }: LogRecord): number | undefined {
     if (wallTime === undefined) return undefined;
     const clock = this.#clock;
     const still = wholeSeconds && clock !== undefined && wallTime >= clock && wallTime - clock <= SECOND_MS;

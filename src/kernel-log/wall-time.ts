@@ -41,15 +41,6 @@ export function parseWallTime(text: string, now: number): WallTime | undefined {
   return wallTime(ms + fraction, short[6] === undefined, NO_ZONE_NOR_YEAR);
 }
 
-/** Lines come many at a time with one time stamp: the last one is kept, which saves a quarter of a dump's cost. */
-export function wallTimeParser(now: () => number): (text: string) => WallTime | undefined {
-  let last: { readonly text: string; readonly time: WallTime | undefined } | undefined;
-  return (text) => {
-    if (last?.text !== text) last = { text, time: parseWallTime(text, now()) };
-    return last.time;
-  };
-}
-
 function local(year: number, parts: RegExpExecArray, month: number): number {
   const [name, day, hour, minute, second] = parts.slice(month, month + 5);
   const index = MONTHS.indexOf(name as string);
