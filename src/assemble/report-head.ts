@@ -16,8 +16,8 @@ export class ReportHead {
   #statisticsOf: string | undefined;
   #nodeStatistics = false;
   readonly #usage = new Map<Seen<'usage'>['of'], Seen<'usage'>>();
-  readonly #bytes: Record<string, number> = Object.create(null);
-  readonly #pages: Record<string, number> = Object.create(null);
+  readonly #bytes = new Map<string, number>();
+  readonly #pages = new Map<string, number>();
 
   get header(): Seen<'header'> | undefined {
     return this.#header;
@@ -64,7 +64,7 @@ export class ReportHead {
         this.#statisticsOf ??= seen.cgroup;
         // On cgroup v1 each cgroup below the limit has a line of its own, without what is below it.
         for (const [name, value] of Object.entries(seen.values))
-          this.#bytes[name] = Math.min((this.#bytes[name] ?? 0) + value, Number.MAX_SAFE_INTEGER);
+          this.#bytes.set(name, Math.min((this.#bytes.get(name) ?? 0) + value, Number.MAX_SAFE_INTEGER));
         return true;
       case 'statistics':
         return this.#statisticsOf !== undefined && addNew(this.#bytes, seen.values);
@@ -90,8 +90,8 @@ export class ReportHead {
   }
 
   memory(pageSize: number): Record<string, number> {
-    const memory = { ...this.#bytes };
-    for (const [name, pages] of Object.entries(this.#pages))
+    const memory: Record<string, number> = Object.fromEntries(this.#bytes);
+    for (const [name, pages] of this.#pages)
       memory[name] = Math.min(pages * pageSize, Number.MAX_SAFE_INTEGER);
     return memory;
   }
@@ -182,8 +182,8 @@ export class ReportHead {
 }
 
 /** The first value of a name counts: a second dump that is printed meanwhile is not ours. */
-function addNew(to: Record<string, number>, values: Readonly<Record<string, number>>): boolean {
-  if (Object.keys(to).length >= MOST_STATISTICS) return false;
-  for (const [name, value] of Object.entries(values)) to[name] ??= value;
+function addNew(to: Map<string, number>, values: Readonly<Record<string, number>>): boolean {
+  if (to.size >= MOST_STATISTICS) return false;
+  for (const [name, value] of Object.entries(values)) if (!to.has(name)) to.set(name, value);
   return true;
 }

@@ -19,6 +19,7 @@ export interface TaskRow {
   readonly oomScoreAdj: number;
 }
 
+const SPACE = 0x20;
 /** A record of the kernel holds at most 8 KiB; a log can hold anything. */
 const LONGEST_RECORD = 16 << 10;
 
@@ -196,18 +197,35 @@ function table(text: string): Observation | undefined {
 export function parseTaskRow(text: string, columns: readonly string[]): TaskRow | undefined {
   const start = /^\[ *(\d+)\]/.exec(text);
   let at = start?.[0].length ?? 0;
-  const values = new Map<string, string>();
+  let tgid: number | undefined;
+  let totalVmPages: number | undefined;
+  let rssPages: number | undefined;
+  let swapPages: number | undefined;
+  let oomScoreAdj: number | undefined;
   for (const column of columns.slice(0, -1)) {
-    while (text[at] === ' ') at += 1;
+    while (text.charCodeAt(at) === SPACE) at += 1;
     const end = text.indexOf(' ', at);
     if (end < 0) return undefined;
-    values.set(column, text.slice(at, end));
+    switch (column) {
+      case 'tgid':
+        tgid = pidOf(text.slice(at, end));
+        break;
+      case 'total_vm':
+        totalVmPages = integer(text.slice(at, end));
+        break;
+      case 'rss':
+        rssPages = integer(text.slice(at, end));
+        break;
+      case 'swapents':
+        swapPages = integer(text.slice(at, end));
+        break;
+      case 'oom_score_adj':
+        oomScoreAdj = score(text.slice(at, end));
+        break;
+    }
     at = end;
   }
   const pid = pidOf(start?.[1]);
-  const tgid = pidOf(values.get('tgid'));
-  const totalVmPages = integer(values.get('total_vm'));
-  const rssPages = integer(values.get('rss'));
   if (pid === undefined || tgid === undefined || totalVmPages === undefined || rssPages === undefined)
     return undefined;
   return {
@@ -216,8 +234,8 @@ export function parseTaskRow(text: string, columns: readonly string[]): TaskRow 
     name: boundedName(text.slice(at + 1)),
     totalVmPages,
     rssPages,
-    swapPages: integer(values.get('swapents')) ?? 0,
-    oomScoreAdj: score(values.get('oom_score_adj')) ?? 0,
+    swapPages: swapPages ?? 0,
+    oomScoreAdj: oomScoreAdj ?? 0,
   };
 }
 

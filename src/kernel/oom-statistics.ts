@@ -20,20 +20,23 @@ export function numbers(text: string): Observation | undefined {
   const first = text.charCodeAt(0);
   if (first >= 0x30 && first <= 0x39) return text.includes(' pages') ? nodeNumber(text) : undefined;
   if (first !== 0x20 && !(first >= 0x61 && first <= 0x7a)) return undefined;
+  // No line is two of them; the statistics are most of a report.
+  return statistics(text) ?? usageOf(text) ?? nodePages(text);
+}
+
+function usageOf(text: string): Observation | undefined {
   const found = USAGE.exec(text);
-  if (found) {
-    const usage = kiB(found[2]);
-    const limit = kiB(found[3]);
-    const failcnt = integer(found[4]);
-    return {
-      kind: 'usage',
-      of: found[1] as 'memory',
-      ...(usage !== undefined && { usage }),
-      ...(limit !== undefined && Number(found[3]) !== UNLIMITED_32_KB && { limit }),
-      ...(failcnt !== undefined && { failcnt }),
-    };
-  }
-  return statistics(text) ?? nodePages(text);
+  if (!found) return undefined;
+  const usage = kiB(found[2]);
+  const limit = kiB(found[3]);
+  const failcnt = integer(found[4]);
+  return {
+    kind: 'usage',
+    of: found[1] as 'memory',
+    ...(usage !== undefined && { usage }),
+    ...(limit !== undefined && Number(found[3]) !== UNLIMITED_32_KB && { limit }),
+    ...(failcnt !== undefined && { failcnt }),
+  };
 }
 
 export function cgroupStatistics(text: string): Observation | undefined {
@@ -54,11 +57,11 @@ export function statistics(text: string): Observation | undefined {
   if (!STATISTIC.test(text)) return undefined;
   const values: Record<string, number> = {};
   for (const line of text.split('\n', MOST_STATISTICS)) {
+    if (COUNTER.test(line)) continue;
     const space = line.indexOf(' ');
     const value = integer(line.slice(space + 1));
     const key = line.slice(0, Math.max(space, 0));
-    if (value !== undefined && value >= 0 && /^[a-z]\w*$/.test(key) && !COUNTER.test(key))
-      values[key] = value;
+    if (value !== undefined && value >= 0 && /^[a-z]\w*$/.test(key)) values[key] = value;
   }
   return { kind: 'statistics', values };
 }

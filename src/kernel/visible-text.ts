@@ -20,9 +20,14 @@ export function visibleText(bytes: Buffer): string {
   return text + bytes.toString('utf8', start);
 }
 
+const CONTROLS = /[\u0000-\u001f\u007f-\u009f]/;
+const EACH_CONTROL = new RegExp(CONTROLS, 'g');
+
 /** Control characters (C0, DEL and C1) as the `\xNN` of their bytes, so that a terminal or a log is safe from them. */
 export function escapeControls(text: string): string {
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (character) => {
+  // A replacement that finds nothing takes three times as long as a search.
+  if (!CONTROLS.test(text)) return text;
+  return text.replace(EACH_CONTROL, (character) => {
     const code = character.charCodeAt(0);
     return code < 0x80 ? (HEX[code] as string) : `\\xc2${HEX[code]}`;
   });

@@ -60,3 +60,25 @@ test("the kernel's clock is taken from the line, or where there is none from its
     ],
   );
 });
+
+test('what is no stamp of the kernel stays in its words', () => {
+  const head = 'Nov 21 03:14:15 node-7 kernel: ';
+  const texts = [
+    '[12.34567] a',
+    '[.123456] b',
+    '[ 1.1234567] c',
+    '[1 2.123456] d',
+    '[    1] e',
+    '[x',
+    '[',
+    '',
+  ];
+  const records = decode(...texts.map((text) => head + text));
+  assert.deepEqual(
+    records.map(({ text, timestampUs }) => [text, timestampUs]),
+    texts.map((text) => [text, undefined]),
+  );
+  const [vast, tight] = decode(`${head}[9999999999999999.000000] f`, `${head}[ 1.000000][T1] g`);
+  assert.deepEqual([vast?.text, vast?.timestampUs], ['f', undefined], 'too large to be exact');
+  assert.deepEqual([tight?.text, tight?.timestampUs], ['g', 1_000_000]);
+});
