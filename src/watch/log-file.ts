@@ -155,7 +155,9 @@ export class LogFileSource implements KillSource {
     this.#settleAt = Number.POSITIVE_INFINITY;
   }
 
+  /** What was read in one go is told in one go, some 30 kills of a storm: each telling is a transaction for who takes it. */
   tell(): Told | undefined {
+    if (this.#chunk.length > 0) return undefined;
     const sightings = this.#sightings;
     const noVictims = this.#noVictims;
     const settledAt = this.#reports.settledAt;
@@ -169,8 +171,9 @@ export class LogFileSource implements KillSource {
     return { sightings, noVictims, place };
   }
 
-  /** The start of a line, or of a report, is read again by the next run. */
+  /** What is not understood yet, be it the start of a line or of a report, is read again by the next run. */
   end(): void {
+    this.#chunk = Buffer.alloc(0);
     this.#reports.settle();
   }
 

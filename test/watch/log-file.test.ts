@@ -23,6 +23,8 @@ class Bench {
   untaken = 0;
   source: LogFileSource;
   now = 1_000;
+  /** How long it takes to ask for the time, ms: work takes time. */
+  tick = 0;
 
   constructor(t: TestContext, text?: string) {
     const folder = mkdtempSync(path.join(tmpdir(), 'oom-witness-log-'));
@@ -42,9 +44,7 @@ class Bench {
   turn(): void {
     this.source.read(() => false);
     this.source.understand();
-    const told = this.source.tell();
-    this.sightings.push(...(told?.sightings ?? []));
-    this.#keep(told?.place);
+    this.#tell();
   }
 
   /** Turns until everything that is there has been read, without time going by. */
@@ -65,6 +65,13 @@ class Bench {
     return this.sightings.flatMap(({ report }) => report.victims.map(({ pid }) => pid));
   }
 
+  /** An orderly end: the last of what was seen is told. */
+  end(): void {
+    this.source.end();
+    this.#tell();
+    this.#keep(this.source.place);
+  }
+
   /** Another run, from what the store kept. */
   restart(): void {
     this.source.close();
@@ -75,6 +82,12 @@ class Bench {
 
   open(): Reader {
     return this.source.open(this.place);
+  }
+
+  #tell(): void {
+    const told = this.source.tell();
+    this.sightings.push(...(told?.sightings ?? []));
+    this.#keep(told?.place);
   }
 
   #keep(place: Place | undefined): void {
@@ -98,7 +111,7 @@ class Bench {
           taken: shared(),
           counters: new Float64Array(new SharedArrayBuffer(8 * COUNTERS.length)),
         },
-        clock: new CaptureClock(() => this.now, Date.now),
+        clock: new CaptureClock(() => (this.now += this.tick), Date.now),
         cgroupOf: () => undefined,
         silenceMs: () => 0,
         untaken: () => this.untaken,
@@ -165,6 +178,26 @@ describe('kills in a log file', () => {
     bench.settle();
     assert.equal(new Set(bench.pids()).size, 200);
     assert.equal(new Set(bench.sightings.map(({ id }) => id)).size, 200);
+  });
+
+  test('what is read in one go is told in one go, and its part that is understood before the end of the agent', (t) => {
+    const bench = new Bench(t, other(0, 1));
+    bench.open();
+    bench.read();
+    bench.append(syslog('6.1/storm'));
+    bench.tick = 1;
+    bench.now += 1_000;
+    for (let turn = 0; turn < 3; turn++) bench.turn();
+    assert.deepEqual(bench.pids(), [], 'not all of it is understood');
+    bench.end();
+    const before = bench.pids();
+    assert.ok(before.length > 0 && before.length < 200, `${before.length} of 200`);
+    bench.restart();
+    bench.settle();
+    assert.deepEqual(
+      [...before, ...bench.pids()],
+      fixture('6.1/storm').truth.killed_by_kernel.map(({ pid }) => pid),
+    );
   });
 
   test('a line that is written in parts', (t) => {
