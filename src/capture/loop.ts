@@ -12,7 +12,12 @@ import { CLONE_NEWCGROUP, type Libc, loadLibc } from '../kernel/libc.ts';
 import { enterNamespace, ProcConnector } from '../kernel/proc-connector.ts';
 import { ProcFiles } from '../kernel/proc-files.ts';
 import type { CapturedProcess } from '../processes/captured-process.ts';
+import { Images } from '../processes/images.ts';
+import { JournalReplay } from '../processes/journal-replay.ts';
+import { ProcScan } from '../processes/proc-scan.ts';
+import { ProcessEvents } from '../processes/process-events.ts';
 import { ProcessJournalFile } from '../processes/process-journal.ts';
+import { ProcessLookup } from '../processes/process-lookup.ts';
 import { ProcessTable } from '../processes/process-table.ts';
 import { Redactor } from '../redact.ts';
 import { collectGarbage, FIRST_LOOK_MS, LOOK_MS, SpareMemory } from '../spare-memory.ts';
@@ -61,7 +66,11 @@ export class CaptureLoop {
   /** Why nothing in /proc can be matched with the kernel's log; undefined: it can. */
   readonly #foreign: string | undefined;
   #journal: ProcessJournalFile | undefined;
+  readonly #images: Images;
   readonly #table: ProcessTable;
+  readonly #scan: ProcScan;
+  readonly #events: ProcessEvents;
+  readonly #lookup: ProcessLookup;
   readonly #source: KillSource;
   #libc: Libc | undefined;
   #connector: ProcConnector | undefined;
@@ -87,7 +96,7 @@ export class CaptureLoop {
   ) {
     this.#options = options;
     this.#post = post;
-    this.#files = new ProcFiles(options.paths.proc);
+    this.#files = new ProcFiles(options.paths.proc, () => this.#suspended);
     this.#groups = new GroupKillSettings(options.paths.proc);
     this.#foreign = foreignPidNamespace(options.paths.proc);
     this.#scanEvery = options.processRefreshMs;
@@ -97,18 +106,17 @@ export class CaptureLoop {
         post({ type: 'journal-failed', problem: error.message }),
       );
     this.#suspended = this.#timeInSuspend();
-    this.#table = new ProcessTable({
-      files: this.#files,
-      redactor: options.redact ? new Redactor(options.redactPatterns) : PLAIN,
-      now: () => this.#clock.now(),
-      suspended: () => this.#suspended,
-      wallTime: (time) => this.#clock.wallTime(time),
-      ...(this.#journal !== undefined && { journal: this.#journal }),
-    });
+    const now = () => this.#clock.now();
+    const redactor = options.redact ? new Redactor(options.redactPatterns) : PLAIN;
+    this.#images = new Images(this.#files, redactor);
+    this.#table = new ProcessTable(this.#files, this.#images, now);
+    this.#scan = new ProcScan(this.#table, this.#files, this.#images, now);
+    this.#events = new ProcessEvents(this.#table, this.#files, this.#images, this.#scan, now);
+    this.#lookup = new ProcessLookup(this.#table, this.#files, this.#images, this.#clock);
     this.#source = open({
       options,
       clock: this.#clock,
-      cgroupOf: (pid) => this.#table.cgroup(pid, this.#clock.now()),
+      cgroupOf: (pid) => this.#lookup.cgroup(pid, this.#clock.now()),
       silenceMs: (victim) => this.#groups.silenceMs(this.#cgroupOf(victim)),
       untaken: () => ((this.#posted[0] as number) - Atomics.load(options.taken, 0)) | 0,
       post,
@@ -119,7 +127,7 @@ export class CaptureLoop {
   /** Everybody who is there, and from now on whoever comes: what happens until `run` waits in the socket. */
   meetProcesses(): void {
     this.#processEvents = this.#openProcessEvents();
-    this.#restored = this.#journal?.restore(this.#table) ?? 0;
+    this.#restored = this.#journal?.restore(new JournalReplay(this.#table, this.#images)) ?? 0;
     this.#scanAll();
   }
 
@@ -189,7 +197,7 @@ export class CaptureLoop {
         problem = proveSubscription(
           libc,
           connector,
-          this.#table,
+          this.#events,
           (ms) => waiter.wait(ms),
           () => this.#clock.now(),
         );
@@ -214,8 +222,8 @@ export class CaptureLoop {
 
   #scanAll(): void {
     if (this.#foreign !== undefined) return;
-    this.#table.beginScan();
-    while (this.#table.continueScan(SCANNED_PER_TURN)) this.#drainProcessEvents();
+    this.#scan.begin();
+    while (this.#scan.continue(SCANNED_PER_TURN)) this.#drainProcessEvents();
     this.#add('scans', 1);
   }
 
@@ -226,14 +234,14 @@ export class CaptureLoop {
     this.#drainProcessEvents();
     this.#source.understand();
     this.#tell();
-    if (this.#scanning) this.#scanning = this.#table.continueScan(SCANNED_PER_TURN);
+    if (this.#scanning) this.#scanning = this.#scan.continue(SCANNED_PER_TURN);
     if (this.#scansOnly && now >= this.#nextScan) this.#scanForNew(now);
     if (now >= this.#nextRefresh) this.#refresh(now);
     this.#journal?.flush(this.#table, now);
   }
 
   #cgroupOf(victim: KernelVictim): string | undefined {
-    return victim.cgroup ?? this.#table.cgroup(victim.pid, this.#clock.now());
+    return victim.cgroup ?? this.#lookup.cgroup(victim.pid, this.#clock.now());
   }
 
   /** Identifies who was killed and hands it over, together with the place in the log up to which all is told. */
@@ -256,7 +264,7 @@ export class CaptureLoop {
     const victims =
       stranger === undefined ? report.victims.map((victim) => this.#wholeProcess(victim)) : report.victims;
     const captured = victims.map((victim): CapturedProcess | undefined => {
-      const process = stranger === undefined ? this.#table.capture(victim.pid, killedAt) : undefined;
+      const process = stranger === undefined ? this.#lookup.capture(victim.pid, killedAt) : undefined;
       const missing = stranger ?? (missed ? NEVER_SEEN : undefined);
       if (process !== undefined || missing === undefined) return process;
       return { pid: victim.pid, source: 'kernel-comm', truncated: false, redacted: 0, missing };
@@ -276,7 +284,7 @@ export class CaptureLoop {
   /** Without the kernel's `oom-kill:` line, a process whose first thread has exited is named by another thread. */
   #wholeProcess(victim: KernelVictim): KernelVictim {
     if (victim.threadId !== undefined) return victim;
-    const pid = this.#table.processOfThread(victim.pid);
+    const pid = this.#lookup.processOfThread(victim.pid);
     return pid === undefined || pid === victim.pid ? victim : { ...victim, pid, threadId: victim.pid };
   }
 
@@ -284,7 +292,7 @@ export class CaptureLoop {
     if (this.#connector?.drain(this.#counting, EVENTS_PER_TURN) !== 'overrun') return;
     this.#add('connectorOverruns', 1);
     this.#post({ type: 'overrun', reader: 'process events' });
-    this.#table.beginScan();
+    this.#scan.begin();
     this.#scanning = true;
     this.#add('scans', 1);
   }
@@ -292,22 +300,22 @@ export class CaptureLoop {
   readonly #counting = {
     fork: (pid: number, parent: number, time: number) => {
       this.#add('forks', 1);
-      this.#table.fork(pid, parent, time);
+      this.#events.fork(pid, parent, time);
     },
-    thread: (pid: number, threadId: number) => this.#table.thread(pid, threadId),
+    thread: (pid: number, threadId: number) => this.#events.thread(pid, threadId),
     exec: (pid: number, time: number) => {
       this.#add('execs', 1);
-      this.#table.exec(pid, time);
+      this.#events.exec(pid, time);
     },
     exit: (pid: number, status: number, time: number) => {
       this.#add('exits', 1);
-      this.#table.exit(pid, status, time);
+      this.#events.exit(pid, status, time);
     },
   };
 
   /** The more processes come and go, the more often; never more often than ten times a second. */
   #scanForNew(now: number): void {
-    const found = this.#table.scanForNew();
+    const found = this.#scan.findNew();
     this.#add('scans', 1);
     const slowest = Math.min(this.#options.processRefreshMs, REFRESH_MS);
     this.#scanEvery = found > 0 ? FASTEST_SCAN_MS : Math.min(slowest, this.#scanEvery * 2);
@@ -316,10 +324,9 @@ export class CaptureLoop {
 
   #refresh(now: number): void {
     this.#suspended = this.#timeInSuspend();
-    this.#table.refresh(
-      Math.min(FASTEST_REFRESH, Math.ceil(this.#table.size / 60)),
-      this.#connector === undefined,
-    );
+    const limit = Math.min(FASTEST_REFRESH, Math.ceil(this.#table.size / 60));
+    this.#scan.refresh(limit, this.#connector === undefined);
+    this.#table.forget();
     this.#nextRefresh = now + REFRESH_MS;
     this.#set('tableEntries', this.#table.size);
     this.#set('tableBytes', this.#table.bytes);

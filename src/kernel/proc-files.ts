@@ -19,11 +19,14 @@ export interface CommandLine {
 
 export class ProcFiles {
   readonly #root: string;
+  readonly #suspended: () => number;
   readonly #cgroups = new Map<string, string>();
   #buffer = Buffer.allocUnsafeSlow(16 << 10);
 
-  constructor(root: string) {
+  /** @param suspended CLOCK_BOOTTIME minus CLOCK_MONOTONIC, ms: the time spent in suspend */
+  constructor(root: string, suspended = () => 0) {
     this.#root = root;
+    this.#suspended = suspended;
   }
 
   pids(): number[] {
@@ -99,14 +102,14 @@ export class ProcFiles {
     }
   }
 
-  /** Parent, and the start in ms since boot (CLOCK_BOOTTIME, 10 ms steps). */
+  /** Parent, and the start in CLOCK_MONOTONIC ms (the kernel shows CLOCK_BOOTTIME in 10 ms steps). */
   stat(pid: number): { parentPid: number; start: number } | undefined {
     const length = this.#read(`${pid}/stat`);
     if (length <= 0) return undefined;
     // The name may hold blanks and parentheses: fields are counted from the last one.
     const text = this.#buffer.toString('latin1', 0, length);
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-    return { parentPid: Number(fields[1]), start: Number(fields[19]) * MS_PER_TICK };
+    return { parentPid: Number(fields[1]), start: Number(fields[19]) * MS_PER_TICK - this.#suspended() };
   }
 
   /** The thread group of a thread that is still there. */

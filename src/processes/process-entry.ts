@@ -1,6 +1,9 @@
 import type { CaptureSource } from '../incident.ts';
 import type { Image } from './images.ts';
 
+/** A start read from /proc has 10 ms steps, and a fork event is sent a little after the start that it tells of. */
+export const SAME_START_MS = 100;
+
 /** One process in the table. Times are CLOCK_MONOTONIC in ms. */
 export interface Entry {
   readonly pid: number;

@@ -8,6 +8,7 @@
  */
 import { closeSync, constants, openSync, readFileSync, renameSync, statSync, writeSync } from 'node:fs';
 import type { CaptureSource } from '../incident.ts';
+import type { JournalReplay } from './journal-replay.ts';
 import type { ProcessRecord } from './process-entry.ts';
 import type { ProcessJournal, ProcessTable } from './process-table.ts';
 
@@ -88,8 +89,8 @@ export class ProcessJournalFile implements ProcessJournal {
     return this.#pending.length === 0 ? Number.POSITIVE_INFINITY : this.#flushedAt + FLUSH_EVERY_MS;
   }
 
-  /** Tells the table what the last run knew, if that was in this boot. @returns how many lines were read */
-  restore(table: ProcessTable): number {
+  /** Tells again what the last run was told, if that was in this boot. @returns how many lines were read */
+  restore(replay: JournalReplay): number {
     let bytes: Buffer;
     try {
       if (statSync(this.#path).size > LARGEST) return 0;
@@ -110,11 +111,11 @@ export class ProcessJournalFile implements ProcessJournal {
       }
       const line = parse(text);
       if (line === undefined) continue;
-      replay(line, table);
+      tell(line, replay);
       last = Math.max(last, line[0] === 'is' ? line[5] : line[3]);
       count++;
     }
-    table.distrustStartsSince(last - FORK_TO_EXEC_MS);
+    replay.distrustStartsSince(last - FORK_TO_EXEC_MS);
     return count;
   }
 
@@ -213,16 +214,16 @@ function lineOf(record: ProcessRecord): Line {
   ];
 }
 
-function replay(line: Line, table: ProcessTable): void {
+function tell(line: Line, journal: ProcessJournal): void {
   switch (line[0]) {
     case 'fork':
-      table.restoreFork(line[1], line[2], line[3]);
+      journal.fork(line[1], line[2], line[3]);
       return;
     case 'exit':
-      table.restoreExit(line[1], line[2], line[3]);
+      journal.exit(line[1], line[2], line[3]);
       return;
     case 'is':
-      table.restore({
+      journal.image({
         pid: line[1],
         parentPid: line[2] ?? undefined,
         start: line[3] ?? undefined,

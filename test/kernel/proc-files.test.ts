@@ -72,6 +72,12 @@ describe('the files of a process', () => {
     assert.deepEqual(new ProcFiles(proc.root).stat(7), { parentPid: 42, start: 12_340 });
   });
 
+  it('tells starts by a clock that stands still in suspend, as process events do', (t) => {
+    const proc = new FakeProc(t);
+    proc.set(7, { startTicks: 1234 });
+    assert.equal(new ProcFiles(proc.root, () => 2_000).stat(7)?.start, 10_340);
+  });
+
   it('agrees with the real /proc about this very process', () => {
     const files = new ProcFiles('/proc');
     assert.equal(path.resolve(files.commandLine(process.pid)?.args.at(-1) ?? ''), process.argv.at(-1));

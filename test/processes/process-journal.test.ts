@@ -4,11 +4,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { ProcFiles } from '../../src/kernel/proc-files.ts';
+import { JournalReplay } from '../../src/processes/journal-replay.ts';
 import { ProcessJournalFile } from '../../src/processes/process-journal.ts';
-import { ProcessTable } from '../../src/processes/process-table.ts';
 import { FakeProc } from '../fake-proc.ts';
-
-const SIGKILLED = 9;
+import { processesOf, SIGKILLED } from './processes.ts';
 
 function setup(t: TestContext) {
   const folder = mkdtempSync(path.join(tmpdir(), 'oom-witness-journal-'));
@@ -18,19 +17,12 @@ function setup(t: TestContext) {
   /** A new run of the agent in the same or another boot. */
   const start = (bootId = 'boot-1') => {
     const journal = new ProcessJournalFile(file, bootId, (error) => assert.fail(error));
-    const table = new ProcessTable({
-      files: new ProcFiles(proc.root),
-      redactor: { args: (args) => ({ args, count: 0 }) },
-      now: () => 60_000,
-      suspended: () => 0,
-      wallTime: (monotonic) => monotonic,
-      journal,
-    });
-    const restored = journal.restore(table);
-    table.beginScan();
-    table.continueScan(1_000);
+    const { images, table, scan, events, lookup } = processesOf(new ProcFiles(proc.root), () => 60_000);
+    const restored = journal.restore(new JournalReplay(table, images));
+    scan.begin();
+    scan.continue(1_000);
     journal.rewrite(table);
-    return { journal, table, restored };
+    return { journal, table, events, lookup, restored };
   };
   return { proc, file, start };
 }
@@ -40,33 +32,33 @@ describe('the journal of processes', () => {
     const { proc, start } = setup(t);
     const first = start();
     proc.set(7, { args: ['java', '-jar', 'shop.jar'], startTicks: 5_000 });
-    first.table.fork(7, 1, 50_000);
-    first.table.exec(7, 50_001);
-    first.table.fork(8, 7, 50_002);
+    first.events.fork(7, 1, 50_000);
+    first.events.exec(7, 50_001);
+    first.events.fork(8, 7, 50_002);
     proc.set(9, { args: ['other'], startTicks: 5_000 });
-    first.table.exec(9, 50_003);
-    first.table.exit(9, SIGKILLED, 52_500);
+    first.events.exec(9, 50_003);
+    first.events.exit(9, SIGKILLED, 52_500);
     first.journal.flush(first.table, Number.POSITIVE_INFINITY);
     for (const pid of [7, 8, 9]) proc.remove(pid);
 
     // A run that dies before it has told anything must not take what it was told to the grave.
     start();
     const second = start();
-    assert.deepEqual(second.table.capture(7, 55_000)?.args, ['java', '-jar', 'shop.jar']);
-    assert.equal(second.table.capture(7, 55_000)?.source, 'exec');
-    assert.equal(second.table.capture(8, 55_000)?.source, 'inherited');
-    assert.deepEqual(second.table.capture(9, 52_400)?.args, ['other']);
+    assert.deepEqual(second.lookup.capture(7, 55_000)?.args, ['java', '-jar', 'shop.jar']);
+    assert.equal(second.lookup.capture(7, 55_000)?.source, 'exec');
+    assert.equal(second.lookup.capture(8, 55_000)?.source, 'inherited');
+    assert.deepEqual(second.lookup.capture(9, 52_400)?.args, ['other']);
   });
 
   it('does not believe that a child was still what its parent is when it had no time to tell', (t) => {
     const { proc, start } = setup(t);
     const first = start();
     proc.set(7, { args: ['sh'], startTicks: 5_000 });
-    first.table.exec(7, 50_001);
-    first.table.fork(8, 7, 50_002);
+    first.events.exec(7, 50_001);
+    first.events.fork(8, 7, 50_002);
     first.journal.flush(first.table, Number.POSITIVE_INFINITY);
     proc.remove(7);
-    const captured = start().table.capture(8, 55_000);
+    const captured = start().lookup.capture(8, 55_000);
     assert.equal(captured?.args, undefined);
     assert.match(captured?.missing ?? '', /may have executed/);
   });
@@ -80,33 +72,33 @@ describe('the journal of processes', () => {
     proc.remove(7);
     proc.remove(8);
     const second = start();
-    assert.deepEqual(second.table.capture(7, 59_950)?.args, ['java']);
-    assert.equal(second.table.capture(8, 59_950)?.args, undefined);
+    assert.deepEqual(second.lookup.capture(7, 59_950)?.args, ['java']);
+    assert.equal(second.lookup.capture(8, 59_950)?.args, undefined);
   });
 
   it('does not take a successor for the process that it knew', (t) => {
     const { proc, start } = setup(t);
     const first = start();
     proc.set(7, { args: ['old'], startTicks: 5_000 });
-    first.table.fork(7, 1, 50_000);
-    first.table.exec(7, 50_001);
+    first.events.fork(7, 1, 50_000);
+    first.events.exec(7, 50_001);
     first.journal.flush(first.table, Number.POSITIVE_INFINITY);
     proc.set(7, { args: ['new'], startTicks: 5_900 });
     const second = start();
-    assert.deepEqual(second.table.capture(7, 55_000)?.args, ['old']);
-    assert.deepEqual(second.table.capture(7, 59_500)?.args, ['new']);
+    assert.deepEqual(second.lookup.capture(7, 55_000)?.args, ['old']);
+    assert.deepEqual(second.lookup.capture(7, 59_500)?.args, ['new']);
   });
 
   it('writes nothing of a process that came and went by itself, unless somebody came from it', (t) => {
     const { proc, file, start } = setup(t);
     proc.set(1, { args: ['init'] });
-    const { journal, table } = start();
+    const { journal, table, events } = start();
     proc.set(7, { args: ['sh', '-c', 'true'], startTicks: 5_000 });
-    for (const pid of [7, 8]) table.fork(pid, 1, 50_000);
-    table.exec(7, 50_001);
-    table.fork(9, 8, 50_002);
-    table.exit(7, 0, 50_010);
-    table.exit(8, 0, 50_010);
+    for (const pid of [7, 8]) events.fork(pid, 1, 50_000);
+    events.exec(7, 50_001);
+    events.fork(9, 8, 50_002);
+    events.exit(7, 0, 50_010);
+    events.exit(8, 0, 50_010);
     const before = readFileSync(file, 'utf8');
     journal.flush(table, 0);
     assert.equal(readFileSync(file, 'utf8'), before, 'not due yet');
@@ -120,29 +112,29 @@ describe('the journal of processes', () => {
     const { proc, start } = setup(t);
     const first = start();
     proc.set(7, { args: ['old'] });
-    first.table.exec(7, 50_001);
+    first.events.exec(7, 50_001);
     first.journal.flush(first.table, Number.POSITIVE_INFINITY);
     proc.remove(7);
-    assert.equal(start('boot-2').table.capture(7, 55_000), undefined);
+    assert.equal(start('boot-2').lookup.capture(7, 55_000), undefined);
   });
 
   it('survives a line that was torn by a kill, and rubbish', (t) => {
     const { proc, file, start } = setup(t);
     const first = start();
     proc.set(7, { args: ['kept'] });
-    first.table.exec(7, 50_001);
+    first.events.exec(7, 50_001);
     first.journal.flush(first.table, Number.POSITIVE_INFINITY);
     proc.remove(7);
     appendFileSync(file, 'null\n[]\n{"x":1}\n["is",8,null');
-    assert.deepEqual(start().table.capture(7, 55_000)?.args, ['kept']);
+    assert.deepEqual(start().lookup.capture(7, 55_000)?.args, ['kept']);
   });
 
   it('stays small however many processes come and go, and is nobody else’s to read', (t) => {
     const { file, start } = setup(t);
-    const { journal, table } = start();
+    const { journal, table, events } = start();
     for (let pid = 2; pid < 120_000; pid++) {
-      table.fork(pid, 1, 50_000);
-      table.exit(pid, 0, 50_000);
+      events.fork(pid, 1, 50_000);
+      events.exit(pid, 0, 50_000);
       if (pid % 1_000 === 0) journal.flush(table, Number.POSITIVE_INFINITY);
     }
     assert.ok(statSync(file).size < 5 << 20);

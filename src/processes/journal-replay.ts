@@ -1,0 +1,55 @@
+import type { Images } from './images.ts';
+import { newEntry, type ProcessRecord } from './process-entry.ts';
+import type { ProcessJournal, ProcessTable } from './process-table.ts';
+
+const MAYBE_EXECUTED = 'it was forked just before the agent went down and may have executed something since';
+
+/** What the journal of an earlier run says, taken over before the table tells a journal itself; a scan must follow. */
+export class JournalReplay implements ProcessJournal {
+  readonly #table: ProcessTable;
+  readonly #images: Images;
+
+  constructor(table: ProcessTable, images: Images) {
+    this.#table = table;
+    this.#images = images;
+  }
+
+  image(record: ProcessRecord): void {
+    const { pid, parentPid, start, source } = record;
+    const image = this.#images.restore(record);
+    let entry = this.#table.alive(pid);
+    if (entry === undefined) {
+      entry = newEntry(pid, parentPid, start, source, image);
+      this.#table.add(entry);
+    } else this.#table.become(entry, image, source);
+    // The journal does not say.
+    entry.threaded = true;
+  }
+
+  fork(pid: number, parentPid: number, time: number): void {
+    const parent = this.#table.alive(parentPid);
+    if (parent !== undefined) this.#table.fork(pid, parent, time);
+  }
+
+  exit(pid: number, status: number, time: number): void {
+    const entry = this.#table.alive(pid);
+    if (entry !== undefined) this.#table.exit(entry, status, time);
+  }
+
+  /**
+   * Forgets the command lines of processes that were started after this time and were still what their parent is: what
+   * they executed next happened unseen. To be called between the last line and the scan, which reads those that are still
+   * there.
+   */
+  distrustStartsSince(time: number): void {
+    for (const entry of this.#table.entries()) {
+      if (entry.source === 'exec' || (entry.start ?? 0) < time) continue;
+      const parent = entry.parentPid === undefined ? undefined : this.#table.latest(entry.parentPid);
+      if (parent !== undefined && parent.image.args !== entry.image.args) continue;
+      const { executable, cgroup, readAt } = entry.image;
+      const missing = MAYBE_EXECUTED;
+      const unknown = { args: undefined, missing, executable, cgroup, truncated: false, redacted: 0, readAt };
+      this.#table.become(entry, { ...unknown, references: 0 }, entry.source);
+    }
+  }
+}
