@@ -73,7 +73,7 @@ export class ProcScan {
 
   /** It was forked just now: read again when it has had the time to set its title. */
   awaitTitle(child: Entry): void {
-    if (this.#young.length < MAX_YOUNG) this.#young.push(child);
+    if (!child.dropped && this.#young.length < MAX_YOUNG) this.#young.push(child);
   }
 
   /**

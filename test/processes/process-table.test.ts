@@ -62,4 +62,22 @@ describe('the process table', () => {
     assert.ok(table.size < 20_000, `${table.size} entries`);
     assert.ok(table.bytes < 5 << 20, `${table.bytes} bytes`);
   });
+
+  it('has nothing to do any more with a child for which it has no room', (t) => {
+    const lines = new Map([[100_001, 'child']]);
+    const files = {
+      commandLine: (pid: number) => ({ args: [lines.get(pid) ?? 'daemon'], truncated: false }),
+      executable: () => undefined,
+      cgroup: () => undefined,
+      stat: () => ({ parentPid: 1, start: 50_000 }),
+    } as unknown as ProcFiles;
+    const { clock, table, scan, events } = setup(t, files);
+    for (let pid = 1; pid <= 100_000; pid++) events.exec(pid, 50_000);
+    const before = table.bytes;
+    events.fork(100_001, 1, 50_000);
+    clock.now = 51_000;
+    scan.refresh(0, false);
+    assert.equal(table.size, 100_000);
+    assert.equal(table.bytes, before);
+  });
 });
