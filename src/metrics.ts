@@ -2,7 +2,7 @@ import Counter from 'prom-client/lib/counter.js';
 import Gauge from 'prom-client/lib/gauge.js';
 import Histogram from 'prom-client/lib/histogram.js';
 import Registry from 'prom-client/lib/registry.js';
-import type { CounterName } from './capture/protocol.ts';
+import type { CounterName } from './capture/counters.ts';
 import type { OomScope } from './incident.ts';
 import { HOST_LABELS, KillSeries } from './metrics/kill-series.ts';
 import type { QueueState } from './store.ts';

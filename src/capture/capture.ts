@@ -1,15 +1,8 @@
 /** The capture thread as the main thread sees it. */
 import { closeSync, writeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
-import {
-  type CaptureMessage,
-  type CaptureOptions,
-  type CaptureOrder,
-  type CaptureStatus,
-  COUNTERS,
-  type CounterName,
-  type Resumption,
-} from './protocol.ts';
+import { type CounterName, Counters } from './counters.ts';
+import type { CaptureMessage, CaptureOptions, CaptureOrder, CaptureStatus, Resumption } from './protocol.ts';
 
 /** The main thread must not starve the capture thread of its answers, so they are few; its heap is small and bounded. */
 const RESOURCE_LIMITS = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 192, stackSizeMb: 1 };
@@ -36,7 +29,7 @@ export class Capture {
   readonly #worker: Worker;
   readonly #stop = new Int32Array(new SharedArrayBuffer(4));
   readonly #taken = new Int32Array(new SharedArrayBuffer(4));
-  readonly #counters = new Float64Array(new SharedArrayBuffer(8 * COUNTERS.length));
+  readonly #counters = new Counters();
   readonly #ended: Promise<void>;
   #status: CaptureStatus | undefined;
 
@@ -55,7 +48,7 @@ export class Capture {
   ) {
     const hasEnded = ahead?.threadId === -1;
     this.#worker = ahead === undefined || hasEnded ? startCaptureThread() : ahead;
-    const shared = { stop: this.#stop, taken: this.#taken, counters: this.#counters };
+    const shared = { stop: this.#stop, taken: this.#taken, counters: this.#counters.shared };
     this.#order({ ...options, ...shared });
     this.#worker.on('message', (message: CaptureMessage) => {
       if (message.type === 'armed') this.#status = message.status;
@@ -95,7 +88,7 @@ export class Capture {
   }
 
   counter(name: CounterName): number {
-    return this.#counters[COUNTERS.indexOf(name)] as number;
+    return this.#counters.get(name);
   }
 
   /** Milliseconds since the thread's last sign of life. */

@@ -36,28 +36,9 @@ export interface CaptureOptions {
   readonly stop: Int32Array<SharedArrayBuffer>;
   /** Int32, how many incidents the main thread is done with of those that were posted; wraps around. */
   readonly taken: Int32Array<SharedArrayBuffer>;
+  /** Of counters.ts. */
   readonly counters: Float64Array<SharedArrayBuffer>;
 }
-
-/** Indexes into the shared counters: written by the capture thread alone, read at any time, no message needed. */
-export const COUNTERS = [
-  /** CLOCK_MONOTONIC ms of the loop's last turn: a loop that stands still is blind. */
-  'heartbeat',
-  'kmsgRecords',
-  'kmsgLost',
-  'kmsgOverruns',
-  'logFileBytes',
-  'logFileChanges',
-  'logFileGaps',
-  'forks',
-  'execs',
-  'exits',
-  'connectorOverruns',
-  'scans',
-  'tableEntries',
-  'tableBytes',
-] as const;
-export type CounterName = (typeof COUNTERS)[number];
 
 export interface Reader {
   readonly works: boolean;

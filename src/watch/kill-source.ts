@@ -1,6 +1,7 @@
 import type { KernelVictim, KillReport, NoVictim } from '../assemble/kill-report.ts';
 import type { CaptureClock } from '../capture/clock.ts';
-import type { CaptureMessage, CaptureOptions, CounterName, Reader } from '../capture/protocol.ts';
+import type { CounterName } from '../capture/counters.ts';
+import type { CaptureMessage, CaptureOptions, Reader } from '../capture/protocol.ts';
 import type { IncidentHost, Witness } from '../incident.ts';
 import type { Place } from './place.ts';
 

@@ -4,7 +4,8 @@ import { hostname, tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { CaptureClock } from '../../src/capture/clock.ts';
-import { type CaptureMessage, COUNTERS, type Reader } from '../../src/capture/protocol.ts';
+import { Counters } from '../../src/capture/counters.ts';
+import type { CaptureMessage, Reader } from '../../src/capture/protocol.ts';
 import { DEFAULT_PATHS, readHost } from '../../src/host.ts';
 import type { Sighting } from '../../src/watch/kill-source.ts';
 import { LogFileSource } from '../../src/watch/log-file.ts';
@@ -109,7 +110,7 @@ class Bench {
           kernelLogRefreshMs: 10_000,
           stop: shared(),
           taken: shared(),
-          counters: new Float64Array(new SharedArrayBuffer(8 * COUNTERS.length)),
+          counters: new Counters().shared,
         },
         clock: new CaptureClock(() => (this.now += this.tick), Date.now),
         cgroupOf: () => undefined,

@@ -1,24 +1,48 @@
 /**
- * Proves a subscription to process events: it may be accepted and stay silent for ever (a foreign pid or user namespace,
- * a filtered subscription on 5.10 and 6.1).
+ * The subscription to process events: proved, because one may be accepted and stay silent for ever (a foreign pid or user
+ * namespace, a filtered subscription on 5.10 and 6.1).
  */
 import { errnoName, type Libc } from '../kernel/libc.ts';
-import type { ProcConnector, ProcEventHandler } from '../kernel/proc-connector.ts';
+import { ProcConnector, type ProcEventHandler } from '../kernel/proc-connector.ts';
+import { PollWaiter } from './waiter.ts';
 
 const SIGKILL = 9;
 const PATIENCE_MS = 1_000;
 
 /**
- * Executes this program once more, kills it before it does anything, and waits for its exec event. All events that
- * arrive meanwhile are handed on.
+ * Events that arrive before it returns are handed on.
+ *
+ * @throws with the reason why there are none
+ */
+export function openProcessEvents(
+  libc: Libc,
+  procRoot: string,
+  handler: ProcEventHandler,
+  now: () => number,
+): ProcConnector {
+  const connector = ProcConnector.open(libc, procRoot);
+  const waiter = new PollWaiter(libc, [connector.fd]);
+  let problem: string | undefined;
+  try {
+    problem = prove(libc, connector, waiter, handler, now);
+  } finally {
+    waiter.close();
+  }
+  if (problem === undefined) return connector;
+  connector.close();
+  throw new Error(problem);
+}
+
+/**
+ * Executes this program once more, kills it before it does anything, and waits for its exec event.
  *
  * @returns why nothing is proved, or undefined
  */
-export function proveSubscription(
+function prove(
   libc: Libc,
   connector: ProcConnector,
+  waiter: PollWaiter,
   handler: ProcEventHandler,
-  wait: (timeoutMs: number) => void,
   now: () => number,
 ): string | undefined {
   const executable = Buffer.from('/proc/self/exe\0');
@@ -43,7 +67,7 @@ export function proveSubscription(
   };
   const deadline = now() + PATIENCE_MS;
   do {
-    if (connector.drain(watching, 4_096) === 'empty' && !seen) wait(Math.max(1, deadline - now()));
+    if (connector.drain(watching, 4_096) === 'empty' && !seen) waiter.wait(Math.max(1, deadline - now()));
   } while (!seen && now() < deadline);
   libc.waitpid(probe, null, 0);
   if (seen) return undefined;
