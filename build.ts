@@ -2,7 +2,8 @@
  * Bundles the agent into `dist/`: `src/main.js` is the entry, `src/capture/thread.js` the capture thread,
  * `src/program.js` all the rest of our own code with its sinks, and `packages/` what only some configurations load, a
  * vendor's client for instance. The start reads three files instead of the 59 that esbuild's splitting made of the same: 241
- * instead of 287 ms of CPU time to armed (medians of 15 pairs on a busy machine). npm must receive it because Node.js strips no types under `node_modules`.
+ * instead of 287 ms of CPU time to armed (medians of 15 pairs on a busy machine). npm must receive it because Node.js
+ * strips no types under `node_modules`.
  * Does nothing where `dist` is newer than everything that it is made of.
  */
 import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -133,15 +134,15 @@ const leftOut: Plugin = {
 const IDENTIFIER = /^[a-z]\w*$/i;
 
 /**
- * `import … from 'node:util'` makes Node.js evaluate every export of the module, getters too, that load more modules. Here
- * only what is imported is: 1.2 MB of anonymous memory and 10 ms of CPU time less, most of it for node:process and node:util.
- */
-/**
  * Modules of functions that are loaded at the first call of one: few starts need them. node:fs/promises brings
  * node:readline, and 4 % of the time to armed.
  */
 const AT_FIRST_CALL: ReadonlySet<string> = new Set(['node:fs/promises']);
 
+/**
+ * `import … from 'node:util'` makes Node.js evaluate every export of the module, getters too, that load more modules. Here
+ * only what is imported is: 1.2 MB of anonymous memory and 10 ms of CPU time less, most of it for node:process and node:util.
+ */
 const plainBuiltins: Plugin = {
   name: 'plain-builtins',
   setup(build) {

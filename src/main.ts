@@ -2,12 +2,10 @@
 /** The entry: nothing but what the capture thread needs comes before it, so that it loads beside the program. */
 import { startCaptureThread } from './capture/capture.ts';
 
-const ELSEWHERE = ['-h', '--help', '-V', '--version'];
+/** With any of these most likely nothing is captured. Where it is after all, the thread starts later. */
+const WITHOUT_CAPTURE = ['watch', 'analyze', 'config', '-h', '--help', '-V', '--version'];
 
-const args = process.argv.slice(2);
-const [first = 'run'] = args;
-// Only a guess: what it costs where it is wrong is the thread's start.
-const isRun = (first === 'run' || first.startsWith('-')) && !args.some((arg) => ELSEWHERE.includes(arg));
+const isRun = !process.argv.slice(2).some((arg) => WITHOUT_CAPTURE.includes(arg));
 const thread = isRun ? startCaptureThread() : undefined;
 const { runProgram } = await import('./program.ts');
 await runProgram(thread);

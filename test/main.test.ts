@@ -170,6 +170,18 @@ test('a second signal does not wait for what the first one began', async (t) => 
   }
 });
 
+test('watch has no thread that waits for what to capture, wherever its flags stand', () => {
+  for (const args of [
+    ['watch', '--listen', 'off'],
+    ['--listen', 'off', 'watch'],
+  ]) {
+    const { code, out } = runWithStandIns(args);
+    assert.equal(code, 0);
+    assert.match(out, /^node-MainThread$/m);
+    assert.doesNotMatch(out, /^capture$/m);
+  }
+});
+
 test('analyze gets the files, and standard input where there is none', () => {
   assert.equal(runWithStandIns(['analyze', 'a.log', '-', '--json']).out, 'a.log\n-\n');
   assert.equal(runWithStandIns(['analyze', '--json']).out, '-\n');
