@@ -62,9 +62,13 @@ export class CaptureLoop {
     });
   }
 
-  /** Everybody who is there, and from now on whoever comes: what happens until `run` waits in the socket. */
+  /** Everybody who is there, and from now on whoever comes: `keepUp` until `run` does. */
   meetProcesses(): void {
     this.#processes.meet(this.#libc);
+  }
+
+  keepUp(): void {
+    this.#processes.drain();
   }
 
   /**
@@ -92,6 +96,7 @@ export class CaptureLoop {
       },
     });
     this.#nextLookAtMemory = this.#clock.now() + FIRST_LOOK_MS;
+    this.#processes.drain();
     this.#source.replay();
     this.#tell();
     try {

@@ -87,7 +87,7 @@ export class ProcessWatch {
     return this.#connector?.fd;
   }
 
-  /** Everybody who is there, and from now on whoever comes: what happens until the first turn waits in the socket. */
+  /** Everybody who is there, and from now on whoever comes, as far as `drain` is called. */
   meet(loaded: { libc: Libc } | { missing: string }): void {
     this.#reader = this.#openEvents(loaded);
     this.#restored = this.#journal?.restore(new JournalReplay(this.#table, this.#images)) ?? 0;

@@ -4,6 +4,12 @@ import { parentPort } from 'node:worker_threads';
 import { CaptureLoop } from './loop.ts';
 import type { CaptureOptions, CaptureOrder, Resumption } from './protocol.ts';
 
+/**
+ * While the store is opened, which takes seconds where a damaged one is mended. Nobody is told of process events here as poll(2)
+ * tells of them: what is executed and killed within this time dies unknown.
+ */
+const KEEP_UP_MS = 5;
+
 // Errors are how node:fs says EAGAIN: without a stack trace they cost a tenth.
 Error.stackTraceLimit = 0;
 
@@ -27,5 +33,8 @@ const open = options.logFile
   : (await import('../watch/kmsg.ts')).openKmsg;
 const loop = new CaptureLoop(options, (message) => parentPort?.postMessage(message), open);
 loop.meetProcesses();
-loop.run(await resume.promise);
+const keepingUp = setInterval(() => loop.keepUp(), KEEP_UP_MS);
+const resumption = await resume.promise;
+clearInterval(keepingUp);
+loop.run(resumption);
 parentPort?.unref();

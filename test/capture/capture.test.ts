@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { describe, it, type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Capture, type WatchOptions } from '../../src/capture/capture.ts';
+import { Counters } from '../../src/capture/counters.ts';
+import { CaptureLoop } from '../../src/capture/loop.ts';
+import type { CaptureMessage, Resumption } from '../../src/capture/protocol.ts';
+import { DEFAULT_PATHS, readHost } from '../../src/host.ts';
+import type { Victim } from '../../src/incident.ts';
+import { openKmsg } from '../../src/watch/kmsg.ts';
+import { type Cgroup, launch, makeCgroup, victimProgram, whyNoKills } from '../kills/kills.ts';
+
+const skip = whyNoKills() ?? false;
+
+const LIMIT = 16 << 20;
+
+const OPTIONS: WatchOptions = {
+  paths: DEFAULT_PATHS,
+  host: readHost(DEFAULT_PATHS, undefined),
+  logFile: undefined,
+  journal: '/nonexistent',
+  redact: true,
+  redactPatterns: [],
+  processRefreshMs: 1_000,
+  kernelLogRefreshMs: 1_000,
+};
+
+/** As after a start of the agent in another boot: everything that the kernel still holds is told. */
+const FROM_THE_START: Resumption = { after: { sequence: -1 }, keepsJournal: false };
+
+function cgroup(t: TestContext): Cgroup {
+  const made = makeCgroup(LIMIT);
+  t.after(() => made.remove());
+  return made;
+}
+
+function victim(messages: readonly CaptureMessage[], pid: number): Victim | undefined {
+  return messages
+    .flatMap((message) => (message.type === 'witnessed' ? message.incidents : []))
+    .flatMap(({ victims }) => victims)
+    .find(({ process }) => process.pid === pid);
+}
+
+describe('between the scan of the processes and the first look at the kernel’s log', { skip }, () => {
+  it('who is started and killed is named', async (t) => {
+    const messages: CaptureMessage[] = [];
+    const failure = Promise.withResolvers<never>();
+    const capture = new Capture(OPTIONS, (message) => messages.push(message), failure.reject, undefined);
+    t.after(() => capture.stop());
+    while (capture.counter('scans') === 0) await Promise.race([sleep(1), failure.promise]);
+    const [killed] = await launch(cgroup(t), { count: 1, liveMs: 500 });
+    assert.ok(killed);
+    assert.equal(victim(messages, killed.pid), undefined);
+    capture.resume(FROM_THE_START);
+    while (!victim(messages, killed.pid)) await Promise.race([sleep(1), failure.promise]);
+    assert.deepEqual(victim(messages, killed.pid)?.process.command_args, killed.args);
+  });
+
+  it('who executes something else and is killed is not taken for what it was', async (t) => {
+    const group = cgroup(t);
+    const child = spawn('sh', ['-c', `echo $$ > ${group.procs}; read go; exec ${victimProgram()} hog 0`], {
+      stdio: ['pipe', 'ignore', 'inherit'],
+    });
+    const pid = child.pid as number;
+    const messages: CaptureMessage[] = [];
+    const options = {
+      ...OPTIONS,
+      // So that `run` ends with what there is already.
+      stop: new Int32Array(new SharedArrayBuffer(4)).fill(1),
+      taken: new Int32Array(new SharedArrayBuffer(4)),
+      counters: new Counters().shared,
+    };
+    const loop = new CaptureLoop(options, (message) => messages.push(message), openKmsg);
+    loop.meetProcesses();
+    child.stdin.end('go\n');
+    assert.deepEqual(await once(child, 'exit'), [null, 'SIGKILL']);
+    loop.run(FROM_THE_START);
+    const { process, capture } = victim(messages, pid) ?? assert.fail();
+    assert.deepEqual([process.command_line, capture?.source], [undefined, 'kernel-comm']);
+  });
+});
