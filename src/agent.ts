@@ -270,7 +270,8 @@ class Agent {
       this.#status = undefined;
       this.#unnamed.clear();
       this.#capture = this.#watch(undefined);
-      this.#resumeCapture();
+      // Before, a kill would not count in each: `run` is about to.
+      if (this.#families !== undefined) this.#resumeCapture();
     }, this.#restartMs);
     this.#restartMs = Math.min(this.#restartMs * 2, RESTART_MS.longest);
   }

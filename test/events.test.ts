@@ -141,10 +141,7 @@ describe('capture', () => {
   test('armed: what works, what does not, why, and what that costs', async () => {
     const { events, said, sample } = bench();
     const processEvents = { works: false, problem: 'needs CAP_NET_ADMIN' };
-    events.capture.armed(
-      { kernelLog: WORKS, processEvents, descriptors: [], processes: 120, restored: 0 },
-      41.7,
-    );
+    events.capture.armed({ kernelLog: WORKS, processEvents, processes: 120, restored: 0 }, 41.7);
     const [armed, blind] = said();
     assert.deepEqual(armed, {
       level: 'info',

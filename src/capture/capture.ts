@@ -2,7 +2,7 @@
 import { closeSync, writeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { type CounterName, Counters } from './counters.ts';
-import type { CaptureMessage, CaptureOptions, CaptureOrder, CaptureStatus, Resumption } from './protocol.ts';
+import type { CaptureMessage, CaptureOptions, CaptureOrder, Resumption } from './protocol.ts';
 
 /** The main thread must not starve the capture thread of its answers, so they are few; its heap is small and bounded. */
 const RESOURCE_LIMITS = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 192, stackSizeMb: 1 };
@@ -31,7 +31,8 @@ export class Capture {
   readonly #taken = new Int32Array(new SharedArrayBuffer(4));
   readonly #counters = new Counters();
   readonly #ended: Promise<void>;
-  #status: CaptureStatus | undefined;
+  readonly #descriptors: number[] = [];
+  #wakeFd: number | undefined;
 
   /**
    * The thread gets to know the processes.
@@ -51,7 +52,11 @@ export class Capture {
     const shared = { stop: this.#stop, taken: this.#taken, counters: this.#counters.shared };
     this.#order({ ...options, ...shared });
     this.#worker.on('message', (message: CaptureMessage) => {
-      if (message.type === 'armed') this.#status = message.status;
+      if (message.type === 'opened') {
+        this.#descriptors.push(...message.descriptors);
+        return;
+      }
+      if (message.type === 'armed') this.#wakeFd = message.status.wakeFd;
       received(message);
     });
     let reported = false;
@@ -65,8 +70,8 @@ export class Capture {
     );
     this.#ended = new Promise((resolve) => {
       this.#worker.on('exit', (code) => {
-        for (const fd of this.#status?.descriptors ?? []) closeSync(fd);
-        this.#status = undefined;
+        this.#wakeFd = undefined;
+        for (const fd of this.#descriptors) closeSync(fd);
         fail(new Error(`the capture thread ended with ${code}`));
         resolve();
       });
@@ -100,11 +105,10 @@ export class Capture {
   async stop(): Promise<void> {
     Atomics.store(this.#stop, 0, 1);
     Atomics.notify(this.#stop, 0);
-    const wakeFd = this.#status?.wakeFd;
-    if (wakeFd !== undefined) {
+    if (this.#wakeFd !== undefined) {
       const one = Buffer.alloc(8);
       one.writeBigUInt64LE(1n);
-      writeSync(wakeFd, one);
+      writeSync(this.#wakeFd, one);
     }
     await this.#ended;
   }

@@ -64,6 +64,7 @@ export class CaptureLoop {
 
   /** Everybody who is there, and from now on whoever comes: `keepUp` until `run` does. */
   meetProcesses(): void {
+    this.#post({ type: 'opened', descriptors: this.#source.foreignFds });
     this.#processes.meet(this.#libc);
   }
 
@@ -80,7 +81,9 @@ export class CaptureLoop {
     const kernelLog = this.#source.open(after);
     if ('libc' in this.#libc) {
       const fds = [...this.#source.fds, this.#processes.fd].filter((fd) => fd !== undefined);
-      this.#waiter = new PollWaiter(this.#libc.libc, fds);
+      const waiter = new PollWaiter(this.#libc.libc, fds);
+      this.#post({ type: 'opened', descriptors: [waiter.wakeFd] });
+      this.#waiter = waiter;
     }
     this.#processes.startJournal(keepsJournal);
     this.#beat();
@@ -90,9 +93,6 @@ export class CaptureLoop {
         kernelLog,
         ...this.#processes.status,
         ...(this.#waiter.wakeFd !== undefined && { wakeFd: this.#waiter.wakeFd }),
-        descriptors: [this.#waiter.wakeFd, this.#processes.fd, ...this.#source.foreignFds].filter(
-          (fd) => fd !== undefined,
-        ),
       },
     });
     this.#nextLookAtMemory = this.#clock.now() + FIRST_LOOK_MS;

@@ -21,22 +21,24 @@ export function openProcessEvents(
   now: () => number,
 ): ProcConnector {
   const connector = ProcConnector.open(libc, procRoot);
-  const waiter = new PollWaiter(libc, [connector.fd]);
-  let problem: string | undefined;
   try {
-    problem = prove(libc, connector, waiter, handler, now);
-  } finally {
-    waiter.close();
+    const waiter = new PollWaiter(libc, [connector.fd]);
+    try {
+      prove(libc, connector, waiter, handler, now);
+    } finally {
+      waiter.close();
+    }
+    return connector;
+  } catch (error) {
+    connector.close();
+    throw error;
   }
-  if (problem === undefined) return connector;
-  connector.close();
-  throw new Error(problem);
 }
 
 /**
  * Executes this program once more, kills it before it does anything, and waits for its exec event.
  *
- * @returns why nothing is proved, or undefined
+ * @throws why nothing is proved
  */
 function prove(
   libc: Libc,
@@ -44,7 +46,7 @@ function prove(
   waiter: PollWaiter,
   handler: ProcEventHandler,
   now: () => number,
-): string | undefined {
+): void {
   const executable = Buffer.from('/proc/self/exe\0');
   const name = Buffer.from('oom-witness-probe\0');
   const argv = Buffer.alloc(16);
@@ -52,7 +54,7 @@ function prove(
   const environment = Buffer.alloc(8);
   const result = Buffer.alloc(4);
   const error = libc.posix_spawn(result, executable, null, null, argv, environment);
-  if (error !== 0) return `the probe child could not be started: ${errnoName(error)}`;
+  if (error !== 0) throw new Error(`the probe child could not be started: ${errnoName(error)}`);
   const probe = result.readInt32LE(0);
   libc.kill(probe, SIGKILL);
   let seen = false;
@@ -70,6 +72,8 @@ function prove(
     if (connector.drain(watching, 4_096) === 'empty' && !seen) waiter.wait(Math.max(1, deadline - now()));
   } while (!seen && now() < deadline);
   libc.waitpid(probe, null, 0);
-  if (seen) return undefined;
-  return 'process events do not arrive (is this the initial pid namespace? In a container: hostPID: true)';
+  if (!seen)
+    throw new Error(
+      'process events do not arrive (is this the initial pid namespace? In a container: hostPID: true)',
+    );
 }

@@ -141,6 +141,7 @@ export class ProcessWatch {
     enterHostCgroupNamespace(loaded.libc, proc);
     try {
       this.#connector = openProcessEvents(loaded.libc, proc, this.#events, () => this.#clock.now());
+      this.#post({ type: 'opened', descriptors: [this.#connector.fd] });
       return { works: true };
     } catch (error) {
       return { works: false, problem: (error as Error).message };

@@ -58,14 +58,14 @@ export interface CaptureStatus {
   readonly restored: number;
   /** To be written to (8 bytes, not 0) after `stop` is set: it ends the wait at once. */
   readonly wakeFd?: number;
+}
+
+export type CaptureMessage =
   /**
    * Descriptors that Node.js does not know of and that outlive the thread, however it ends: the main thread closes them
    * when it has ended, so that nobody writes to a number that somebody else has got meanwhile.
    */
-  readonly descriptors: readonly number[];
-}
-
-export type CaptureMessage =
+  | { readonly type: 'opened'; readonly descriptors: readonly number[] }
   | { readonly type: 'armed'; readonly status: CaptureStatus }
   /** Incidents in kernel order; everything up to `place` is contained in them or of no interest. */
   | {

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync, readlinkSync } from 'node:fs';
+import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Capture, type WatchOptions } from '../../src/capture/capture.ts';
@@ -81,3 +83,27 @@ describe('between the scan of the processes and the first look at the kernel’s
     assert.deepEqual([process.command_line, capture?.source], [undefined, 'kernel-comm']);
   });
 });
+
+it('a thread that fails before it is armed leaves no subscription to process events behind', {
+  skip,
+}, async () => {
+  const before = sockets();
+  const failed = Promise.withResolvers<Error>();
+  const paths = { ...DEFAULT_PATHS, proc: '/nonexistent' };
+  const capture = new Capture({ ...OPTIONS, paths }, () => {}, failed.resolve, undefined);
+  assert.match((await failed.promise).message, /scandir '\/nonexistent'/);
+  await capture.stop();
+  assert.deepEqual(sockets(), before);
+});
+
+function sockets(): string[] {
+  const folder = '/proc/self/fd';
+  return readdirSync(folder).flatMap((fd) => {
+    try {
+      return readlinkSync(path.join(folder, fd)).match(/^socket:.*/) ?? [];
+    } catch {
+      // That of the folder itself.
+      return [];
+    }
+  });
+}
