@@ -240,13 +240,50 @@ function tell(line: Line, journal: ProcessJournal): void {
 }
 
 function parse(line: string): Line | undefined {
-  if (line === '') return undefined;
   try {
     const value = JSON.parse(line);
-    return Array.isArray(value) && typeof value[1] === 'number' ? (value as unknown as Line) : undefined;
+    return isLine(value) ? value : undefined;
   } catch {
     return undefined;
   }
+}
+
+const isNumber = (value: unknown) => typeof value === 'number';
+const isText = (value: unknown) => typeof value === 'string';
+const isSource = (value: unknown) => SOURCES.has(value as CaptureSource);
+const isArgs = (value: unknown) => Array.isArray(value) && value.every(isText);
+const isFlag = (value: unknown) => typeof value === 'boolean';
+const orNull = (is: (value: unknown) => boolean) => (value: unknown) => value === null || is(value);
+
+const SOURCES: ReadonlySet<CaptureSource> = new Set(['exec', 'scan', 'inherited']);
+
+/** What may stand in each place. */
+const SHAPES: ReadonlyMap<unknown, readonly ((value: unknown) => boolean)[]> = new Map([
+  ['fork', [isNumber, isNumber, isNumber]],
+  ['exit', [isNumber, isNumber, isNumber]],
+  [
+    'is',
+    [
+      isNumber,
+      orNull(isNumber),
+      orNull(isNumber),
+      isSource,
+      isNumber,
+      orNull(isArgs),
+      orNull(isText),
+      orNull(isText),
+      isFlag,
+      isNumber,
+    ],
+  ],
+]);
+
+/** A damaged line would otherwise stop each start anew, or come out in an incident. */
+function isLine(value: unknown): value is Line {
+  if (!Array.isArray(value)) return false;
+  const [kind, ...rest] = value;
+  const shape = SHAPES.get(kind);
+  return shape?.length === rest.length && shape.every((fits, place) => fits(rest[place]));
 }
 
 function sameBoot(line: string, bootId: string): boolean {

@@ -125,7 +125,19 @@ describe('the journal of processes', () => {
     first.events.exec(7, 50_001);
     first.journal.flush(first.table, Number.POSITIVE_INFINITY);
     proc.remove(7);
-    appendFileSync(file, 'null\n[]\n{"x":1}\n["is",8,null');
+    appendFileSync(
+      file,
+      `null
+[]
+{"x":1}
+["is",7]
+["is",7,1,5000,"exec",50002,"rubbish",null,null,false,0]
+["is",7,1,5000,"exec",50002,["rubbish",{}],null,null,false,0]
+["is",7,1,5000,"exec",50002,["rubbish"],null,["a"],false,0]
+["is",7,1,5000,"rubbish",50002,["rubbish"],null,null,false,0]
+["exit",7,9]
+["is",8,null`,
+    );
     assert.deepEqual(start().lookup.capture(7, 55_000)?.args, ['kept']);
   });
 
