@@ -91,8 +91,9 @@ export class CrossCheck implements PodListener {
   /** Containers that ended by an OOM kill which nobody told of, between these Unix times in ms. */
   untoldEnds(from: number, to: number): EndedContainer[] {
     return [...this.#ended].flatMap(([id, { reason, finishedAt }]) => {
+      if (reason !== OOM_KILLED || this.#witnessed.has(id)) return [];
       const at = Date.parse(finishedAt ?? '');
-      if (reason !== OOM_KILLED || !(at >= from && at <= to) || this.#witnessed.has(id)) return [];
+      if (!(at >= from && at <= to)) return [];
       const found = this.#options.find?.(id);
       return found ? [{ ...found, id, at }] : [];
     });

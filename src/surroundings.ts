@@ -90,6 +90,7 @@ export class Surroundings {
     const podman = new PodmanFinder(options.roots, settings.podLabels);
     const containerd = new ContainerdFinder(() => this.containers.containerdSocket, settings.podLabels);
     this.#unplaced = new UnplacedFinder({
+      bootId: options.host.boot_id,
       untoldEnds: (from, to) => this.#crossCheck.untoldEnds(from, to),
       owners: this.#owners,
       now,

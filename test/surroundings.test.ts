@@ -187,6 +187,17 @@ describe('a kill of which nobody knows where it was', () => {
     ]);
   });
 
+  it('was in no container of this machine when another one’s log told of it', async (t) => {
+    const agent = setup(t);
+    agent.commit({ ...unplaced(agent.time.now()), host: { name: 'database-3' } });
+    ends(agent, 'shop-1', 'a');
+    await agent.time.advance(60_000);
+    assert.deepEqual(told(agent), [
+      [undefined, ['kmsg']],
+      ['shop-1', ['kubernetes']],
+    ]);
+  });
+
   it('waits for no status when it was a minute ago', async (t) => {
     const agent = setup(t);
     agent.commit(unplaced(agent.time.now() - 60_001));

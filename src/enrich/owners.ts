@@ -71,10 +71,15 @@ export class Owners {
     if (cached !== undefined && this.#options.now() < cached.until) return inTime(cached.owner, signal);
     if (this.#asked >= MOST_ASKED) return Promise.resolve(undefined);
     const owner = this.#ask(api, path);
-    this.#cache.delete(path);
-    this.#cache.set(path, { owner, until: Number.POSITIVE_INFINITY });
-    if (this.#cache.size > CACHE_LIMIT) this.#cache.delete(this.#cache.keys().next().value as string);
+    this.#remember(path, { owner, until: Number.POSITIVE_INFINITY });
     return inTime(owner, signal);
+  }
+
+  /** The newest so many. */
+  #remember(path: string, cached: Cached): void {
+    this.#cache.delete(path);
+    this.#cache.set(path, cached);
+    if (this.#cache.size > CACHE_LIMIT) this.#cache.delete(this.#cache.keys().next().value as string);
   }
 
   /** For all who wait for the answer, so none of them can end it; the API has a time limit of its own. */
@@ -89,7 +94,7 @@ export class Owners {
     } catch (error) {
       // The workload is named a little less well; the courier must not wait for it.
       const gone = error instanceof ApiError && error.status === 404;
-      this.#cache.set(path, {
+      this.#remember(path, {
         owner: Promise.resolve(undefined),
         until: gone ? Number.POSITIVE_INFINITY : now() + RETRY_MS,
       });

@@ -13,6 +13,8 @@ export interface EndedContainer extends PodOfContainer {
 }
 
 export interface UnplacedFinderOptions {
+  /** This machine's, of its present run. */
+  readonly bootId: string | undefined;
   /** Containers that ended by an OOM kill which nobody else told of, between these Unix times in ms. */
   readonly untoldEnds: (from: number, to: number) => readonly EndedContainer[];
   readonly owners: Owners;
@@ -48,9 +50,11 @@ export class UnplacedFinder implements Finder {
     this.#gapAt = this.#options.now();
   }
 
-  concerns({ kind, container, k8s, process, victims }: Incident): boolean {
+  concerns({ kind, host, container, k8s, process, victims }: Incident): boolean {
     const isPlaced = container ?? k8s ?? victims.find((victim) => victim.process.cgroup !== undefined);
-    return kind === 'oom_kill' && process.pid !== 0 && isPlaced === undefined;
+    // A log may hold the lines of other machines.
+    const isHere = host.boot_id === this.#options.bootId;
+    return kind === 'oom_kill' && process.pid !== 0 && isHere && isPlaced === undefined;
   }
 
   async find({ id, time }: Incident, signal: AbortSignal): Promise<Finding | undefined> {

@@ -281,6 +281,16 @@ describe('the workload', () => {
     });
   });
 
+  it('of many whose owner cannot be read the newest are remembered', async () => {
+    const { api: kubernetes, asked } = api({});
+    const owners = ownersBy(kubernetes);
+    const jobs = Array.from({ length: 600 }, (_, index) => ownedBy('Job', `once-${index}`, 'batch/v1'));
+    await Promise.all(jobs.map((job) => owners.workload(job, signal)));
+    assert.equal(asked.length, 600);
+    for (const job of [jobs[599], jobs[0]]) await owners.workload(job ?? assert.fail(), signal);
+    assert.deepEqual(asked.slice(600), ['/apis/batch/v1/namespaces/web/jobs/once-0']);
+  });
+
   it('others by their kind, and none for a static pod', async () => {
     const owners = ownersBy(api({}).api);
     assert.deepEqual(await owners.workload(ownedBy('StatefulSet', 'db'), signal), {
