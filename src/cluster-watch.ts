@@ -65,7 +65,7 @@ class ClusterWatch {
   readonly #downstream: Downstream;
   readonly #pods: Pods;
   readonly #owners: Owners;
-  readonly #agentNodes = new AgentNodes();
+  readonly #agentNodes: AgentNodes;
   readonly #backlog = new Backlog<Told>(Date.now);
   readonly #restarts: OomRestarts;
   #election: LeaseElection | undefined;
@@ -99,6 +99,7 @@ class ClusterWatch {
       now: Date.now,
       commit: (restart) => this.#restarted(restart),
     });
+    this.#agentNodes = new AgentNodes(config.leaseNamespace);
     this.#pods.table.listen(this.#agentNodes);
     this.#pods.table.listen(this.#restarts);
     this.#pods.table.listen({

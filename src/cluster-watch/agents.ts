@@ -8,19 +8,25 @@ export const AGENT_LABELS = {
 } as const;
 
 /**
- * The nodes on which an agent runs. One that is being replaced is ready again soon, and reads then what the kernel's ring still holds:
+ * The nodes on which an agent runs: those of one namespace count, because whoever may make a pod anywhere can give it these labels, and
+ * of kills on its node nobody would be told. One that is being replaced is ready again soon, and reads then what the kernel's ring still holds:
  * so that it runs is enough. Kept as pods change: to look through 100,000 pods took 100 ms, and a storm asks for each of its kills.
  */
 export class AgentNodes implements PodListener {
   /** Name of a node -> UIDs of the agents that run there: two while one replaces the other. */
   readonly #agents = new Map<string, Set<string>>();
+  readonly #namespace: string;
+
+  constructor(namespace: string) {
+    this.#namespace = namespace;
+  }
 
   has(node: string): boolean {
     return this.#agents.has(node);
   }
 
   applied(pod: KnownPod): void {
-    if (runsAnAgent(pod)) this.#add(pod);
+    if (pod.namespace === this.#namespace && runsAnAgent(pod)) this.#add(pod);
     else this.gone(pod);
   }
 

@@ -200,7 +200,7 @@ const AGENT_OPTIONS = {
   leaseNamespace: {
     name: 'lease-namespace',
     value: 'NAME',
-    help: 'where the replicas of oom-witness watch agree on who delivers; their own unless set',
+    help: 'where the replicas of oom-witness watch agree on who delivers, and agents of nodes are known by; their own unless set',
     schema: v.pipe(
       v.string(),
       v.regex(/^[a-z\d]([a-z\d-]{0,61}[a-z\d])?$/, 'must be the name of a namespace'),

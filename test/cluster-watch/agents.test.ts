@@ -7,7 +7,7 @@ import { pod, podContainer } from '../inventory/pods.ts';
 
 function watched() {
   const table = new PodTable(() => 0);
-  const nodes = new AgentNodes();
+  const nodes = new AgentNodes('oom-witness');
   table.listen(nodes);
   return { table, nodes };
 }
@@ -51,6 +51,12 @@ describe('a node has an agent', () => {
       ['', 'node-7', 'node-8'].map((node) => nodes.has(node)),
       [false, false, true],
     );
+  });
+
+  it('by no pod that somebody else has given its labels', () => {
+    const { table, nodes } = watched();
+    table.apply(agent({ namespace: 'tenant' }));
+    assert.equal(nodes.has('node-7'), false);
   });
 
   it('that an end which the same change tells is already judged by', () => {
