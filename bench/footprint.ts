@@ -8,7 +8,7 @@ import { compile } from './compile.ts';
 import { percentile, printTable } from './table.ts';
 
 const IDLE_MS = 60_000;
-/** The agent gives memory back a minute after a kill. */
+/** The agent looks once a minute whether there is memory to give back. */
 const STORM_REST_MS = 65_000;
 const STARTS = 10;
 const EXECS_PER_SECOND = 1_000;
