@@ -207,6 +207,8 @@ async function bundle(): Promise<void> {
     plugins: [leftOut, plainBuiltins, namedExports],
   });
   const outputFiles = [...own.outputFiles, ...others.outputFiles];
+  // The entry last: what was interrupted is not up to date.
+  outputFiles.sort((a, b) => Number(a.path === MAIN) - Number(b.path === MAIN));
   rmSync(DIST, { recursive: true, force: true });
   for (const { path, contents } of outputFiles) {
     mkdirSync(dirname(path), { recursive: true });

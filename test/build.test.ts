@@ -146,3 +146,20 @@ test('it builds again only when something has changed, and leaves nothing of wha
   assert.ok(!existsSync(slack));
   assert.doesNotMatch(run(folder, 'dist/src/main.js', '--help'), /^Delivery to slack:/m);
 });
+
+test('a build that a full disk has interrupted is done again', (t) => {
+  const folder = checkout(t);
+  writeFileSync(
+    join(folder, 'full-disk.cjs'),
+    `const fs = require('node:fs');
+     const { writeFileSync } = fs;
+     fs.writeFileSync = (file, ...rest) => {
+       if (file.endsWith('program.js')) throw new Error('ENOSPC');
+       writeFileSync(file, ...rest);
+     };
+     require('node:module').syncBuiltinESMExports();`,
+  );
+  assert.throws(() => run(folder, '--require', './full-disk.cjs', 'build.ts'), /ENOSPC/);
+  run(folder, 'build.ts');
+  assert.match(run(folder, 'dist/src/main.js', '--version'), /^oom-witness /);
+});
