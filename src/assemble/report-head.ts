@@ -1,6 +1,6 @@
 import type { Oom, OomScope, Trigger } from '../incident.ts';
 import { limitOwner } from '../kernel/cgroup-path.ts';
-import type { KillPrefix, Observation } from '../kernel/observation.ts';
+import type { KillPrefix, Numbers, Observation } from '../kernel/observation.ts';
 
 export type Seen<Kind extends Observation['kind']> = Extract<Observation, { kind: Kind }>;
 
@@ -63,7 +63,7 @@ export class ReportHead {
       case 'cgroup-statistics':
         this.#statisticsOf ??= seen.cgroup;
         // On cgroup v1 each cgroup below the limit has a line of its own, without what is below it.
-        for (const [name, value] of Object.entries(seen.values))
+        for (const [name, value] of seen.values)
           this.#bytes.set(name, Math.min((this.#bytes.get(name) ?? 0) + value, Number.MAX_SAFE_INTEGER));
         return true;
       case 'statistics':
@@ -90,7 +90,8 @@ export class ReportHead {
   }
 
   memory(pageSize: number): Record<string, number> {
-    const memory: Record<string, number> = Object.fromEntries(this.#bytes);
+    const memory: Record<string, number> = {};
+    for (const [name, bytes] of this.#bytes) memory[name] = bytes;
     for (const [name, pages] of this.#pages)
       memory[name] = Math.min(pages * pageSize, Number.MAX_SAFE_INTEGER);
     return memory;
@@ -182,8 +183,8 @@ export class ReportHead {
 }
 
 /** The first value of a name counts: a second dump that is printed meanwhile is not ours. */
-function addNew(to: Map<string, number>, values: Readonly<Record<string, number>>): boolean {
+function addNew(to: Map<string, number>, values: Numbers): boolean {
   if (to.size >= MOST_STATISTICS) return false;
-  for (const [name, value] of Object.entries(values)) if (!to.has(name)) to.set(name, value);
+  for (const [name, value] of values) if (!to.has(name)) to.set(name, value);
   return true;
 }

@@ -57,4 +57,5 @@ export type Observation =
   | { readonly kind: 'no-victim' }
   | { readonly kind: 'suppressed' };
 
-export type Numbers = Readonly<Record<string, number>>;
+/** Names as the kernel prints them, and their values; in the kernel's order. */
+export type Numbers = readonly (readonly [name: string, value: number])[];

@@ -1,6 +1,6 @@
 /** The memory statistics in the report of an OOM kill: of a cgroup (v1 and v2) or of the whole node. */
 
-import type { Observation } from './observation.ts';
+import type { Numbers, Observation } from './observation.ts';
 import { boundedPath, integer, kiB } from './oom-numbers.ts';
 
 const MOST_STATISTICS = 256;
@@ -42,11 +42,7 @@ function usageOf(text: string): Observation | undefined {
 export function cgroupStatistics(text: string): Observation | undefined {
   const found = CGROUP_STATISTICS.exec(text);
   if (!found) return undefined;
-  const values: Record<string, number> = {};
-  for (const [, key, value] of (found[2] as string).matchAll(/([a-z_]+):(\d+)KB/g)) {
-    const bytes = kiB(value);
-    if (bytes !== undefined) values[key as string] = bytes;
-  }
+  const values = pairs(found[2] as string, /([a-z_]+):(\d+)KB/g, kiB);
   return { kind: 'cgroup-statistics', cgroup: boundedPath(found[1]), values };
 }
 
@@ -55,25 +51,30 @@ const COUNTER = /^(?:total_)?(?:pg|workingset_|thp_(?:fault|collapse|swpout)|p?s
 
 export function statistics(text: string): Observation | undefined {
   if (!STATISTIC.test(text)) return undefined;
-  const values: Record<string, number> = {};
-  for (const line of text.split('\n', MOST_STATISTICS)) {
+  const values: [string, number][] = [];
+  for (const line of text.includes('\n') ? text.split('\n', MOST_STATISTICS) : [text]) {
     if (COUNTER.test(line)) continue;
     const space = line.indexOf(' ');
     const value = integer(line.slice(space + 1));
-    const key = line.slice(0, Math.max(space, 0));
-    if (value !== undefined && value >= 0 && /^[a-z]\w*$/.test(key)) values[key] = value;
+    const name = line.slice(0, Math.max(space, 0));
+    if (value !== undefined && value >= 0 && /^[a-z]\w*$/.test(name)) values.push([name, value]);
   }
   return { kind: 'statistics', values };
 }
 
 function nodePages(text: string): Observation | undefined {
   if (!NODE_PAGES.test(text)) return undefined;
-  const values: Record<string, number> = {};
-  for (const [, key, value] of text.matchAll(/([a-z_]+):(\d+)/g)) {
-    const pages = integer(value);
-    if (pages !== undefined) values[key as string] = pages;
+  return { kind: 'node-pages', values: pairs(text, /([a-z_]+):(\d+)/g, integer) };
+}
+
+/** @param pattern finds a name and its value */
+function pairs(text: string, pattern: RegExp, parse: (value: string) => number | undefined): Numbers {
+  const values = new Map<string, number>();
+  for (const [, name = '', digits] of text.matchAll(pattern)) {
+    const value = parse(digits as string);
+    if (value !== undefined) values.set(name, value);
   }
-  return { kind: 'node-pages', values };
+  return [...values];
 }
 
 const NODE_NAMES: Readonly<Record<string, string>> = {
@@ -87,9 +88,9 @@ export function nodeNumber(text: string): Observation | undefined {
   const count = NODE_COUNT.exec(text);
   const pages = integer(count?.[1]);
   if (count && pages !== undefined)
-    return { kind: 'node-pages', values: { [NODE_NAMES[count[2] as string] as string]: pages } };
+    return { kind: 'node-pages', values: [[NODE_NAMES[count[2] as string] as string, pages]] };
   const swap = NODE_SWAP.exec(text);
   const bytes = kiB(swap?.[2]);
   if (!swap || bytes === undefined) return undefined;
-  return { kind: 'node-bytes', values: { [swap[1] === 'Free' ? 'free_swap' : 'total_swap']: bytes } };
+  return { kind: 'node-bytes', values: [[swap[1] === 'Free' ? 'free_swap' : 'total_swap', bytes]] };
 }

@@ -119,27 +119,33 @@ describe('memory', () => {
     assert.deepEqual(observe('Memory cgroup stats for /a:b/c:'), {
       kind: 'cgroup-statistics',
       cgroup: '/a:b/c',
-      values: {},
+      values: [],
     });
     assert.deepEqual(observe('anon 24973312\nfile 0\npgfault 6143\nworkingset_refault_anon 1\nslab 15616'), {
       kind: 'statistics',
-      values: { anon: 24973312, file: 0, slab: 15616 },
+      values: Object.entries({ anon: 24973312, file: 0, slab: 15616 }),
     });
-    assert.deepEqual(observe('anon 5'), { kind: 'statistics', values: { anon: 5 } });
+    assert.deepEqual(observe('anon 5'), { kind: 'statistics', values: [['anon', 5]] });
     assert.deepEqual(observe('Memory cgroup stats for /docker/abc: cache:4KB rss:8KB rss_huge:0KB'), {
       kind: 'cgroup-statistics',
       cgroup: '/docker/abc',
-      values: { cache: 4096, rss: 8192, rss_huge: 0 },
+      values: Object.entries({ cache: 4096, rss: 8192, rss_huge: 0 }),
     });
   });
 
   test('those of the node are in pages', () => {
     assert.deepEqual(observe('active_anon:825 inactive_anon:39298 isolated_anon:0\n active_file:0 free:7'), {
       kind: 'node-pages',
-      values: { active_anon: 825, inactive_anon: 39298, isolated_anon: 0, active_file: 0, free: 7 },
+      values: Object.entries({
+        active_anon: 825,
+        inactive_anon: 39298,
+        isolated_anon: 0,
+        active_file: 0,
+        free: 7,
+      }),
     });
-    assert.deepEqual(observe('262014 pages RAM'), { kind: 'node-pages', values: { ram: 262014 } });
-    assert.deepEqual(observe('Free swap  = 12kB'), { kind: 'node-bytes', values: { free_swap: 12288 } });
+    assert.deepEqual(observe('262014 pages RAM'), { kind: 'node-pages', values: [['ram', 262014]] });
+    assert.deepEqual(observe('Free swap  = 12kB'), { kind: 'node-bytes', values: [['free_swap', 12288]] });
   });
 });
 
