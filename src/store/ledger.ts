@@ -88,9 +88,10 @@ export class Ledger {
         const stored = this.get(id);
         if (stored === undefined) return undefined;
         const incident = change(stored);
-        this.#statements
-          .sql('UPDATE incident SET json = ?, workload = ? WHERE id = ?')
-          .run(JSON.stringify(incident), workloadKey(incident), id);
+        if (incident !== stored)
+          this.#statements
+            .sql('UPDATE incident SET json = ?, workload = ? WHERE id = ?')
+            .run(JSON.stringify(incident), workloadKey(incident), id);
         this.queues.releaseUntriedOf(id);
         return incident;
       }),
