@@ -86,7 +86,7 @@ export class Surroundings {
       problem: () => this.pods.problem,
       timeoutMs: settings.enrichTimeout,
     });
-    const runtimes = new ContainerFinder(this.containers.table, () => this.containers.follows);
+    const runtimes = new ContainerFinder(this.containers.table, () => this.containers.followed.size > 0);
     const podman = new PodmanFinder(options.roots, settings.podLabels);
     const containerd = new ContainerdFinder(() => this.containers.containerdSocket, settings.podLabels);
     this.#unplaced = new UnplacedFinder({
@@ -142,8 +142,8 @@ export class Surroundings {
         this.#crossCheck.witnessed(incident);
     this.#enricher.resume(recent);
     await this.containers.start();
-    if (this.containers.isCounted && !this.containers.follows)
-      this.pods.table.listen(new PodContainers(this.containers.table, now));
+    const { isCounted, table, followed } = this.containers;
+    if (isCounted) this.pods.table.listen(new PodContainers(table, now, followed));
     void this.pods.start();
   }
 

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import type { Incident, Witness } from '../incident.ts';
-import { ContainerTable } from '../inventory/container-table.ts';
+import { type ContainerRuntime, ContainerTable } from '../inventory/container-table.ts';
 import { cgroupOwner } from '../kernel/cgroup-path.ts';
 import { missingContainerMetrics } from '../replaced/missing-container-metrics.ts';
 import { showsMetricsOf } from '../replaced/programs.ts';
@@ -77,9 +77,10 @@ export class Containers {
     return place(this.#options.settings.containerdSocket, USUAL.containerd);
   }
 
-  /** Whether any runtime is followed, or will be once it is connected. */
-  get follows(): boolean {
-    return this.#sockets.docker !== undefined || this.#sockets.containerd !== undefined;
+  /** Runtimes that are followed, or will be once they are connected. */
+  get followed(): ReadonlySet<ContainerRuntime> {
+    const runtimes = ['docker', 'containerd'] as const;
+    return new Set(runtimes.filter((runtime) => this.#sockets[runtime] !== undefined));
   }
 
   parts(): FeedPart[] {

@@ -4,25 +4,31 @@ import type { PodListener } from '../inventory/pod-table.ts';
 import type { KnownPod, KnownPodContainer, Termination } from '../kubernetes/pod.ts';
 
 /**
- * Containers as the status of their pods tells of them, where no runtime is followed. There each restart is another container
- * with another id; how often one was restarted is the kubelet's own count.
+ * Containers as the status of their pods tells of them, where their runtime is not followed. There each restart is another
+ * container with another id; how often one was restarted is the kubelet's own count.
  */
 export class PodContainers implements PodListener {
   readonly #table: ContainerTable;
   readonly #now: () => number;
   /** Unix time, ms; the times of a status are whole seconds. */
   readonly #since: number;
+  readonly #followed: ReadonlySet<ContainerRuntime>;
 
-  /** Kills from before now are not counted. */
-  constructor(table: ContainerTable, now: () => number) {
+  /**
+   * Kills from before now are not counted.
+   *
+   * @param followed runtimes that tell of their own containers themselves
+   */
+  constructor(table: ContainerTable, now: () => number, followed: ReadonlySet<ContainerRuntime> = new Set()) {
     this.#table = table;
     this.#now = now;
+    this.#followed = followed;
     this.#since = Math.floor(now() / 1000) * 1000;
   }
 
   started(pod: KnownPod, container: KnownPodContainer): void {
     const { id, previous, restartCount } = container;
-    if (id === undefined || !this.#identify(pod, container, id)) return;
+    if (id === undefined || this.#isFollowed(container) || !this.#identify(pod, container, id)) return;
     this.#table.restarted(id, restartCount);
     // The kubelet removes the one before the last, but nobody tells of that.
     if (previous?.containerId !== undefined && previous.containerId !== id)
@@ -31,7 +37,7 @@ export class PodContainers implements PodListener {
 
   terminated(pod: KnownPod, container: KnownPodContainer, termination: Termination): void {
     const { containerId: id, exitCode, finishedAt, reason } = termination;
-    if (id === undefined) return;
+    if (id === undefined || this.#isFollowed(container)) return;
     if (this.#table.get(id) === undefined && !this.#identify(pod, container, id)) return;
     const at = Date.parse(finishedAt ?? '') || this.#now();
     this.#table.died(id, exitCode, at);
@@ -39,7 +45,13 @@ export class PodContainers implements PodListener {
   }
 
   gone(pod: KnownPod): void {
-    for (const { id } of pod.containers) if (id !== undefined) this.#table.gone(id, this.#now());
+    for (const container of pod.containers)
+      if (container.id !== undefined && !this.#isFollowed(container))
+        this.#table.gone(container.id, this.#now());
+  }
+
+  #isFollowed(container: KnownPodContainer): boolean {
+    return this.#followed.has(runtimeOf(container));
   }
 
   #identify({ namespace, name: podName, uid }: KnownPod, container: KnownPodContainer, id: string): boolean {

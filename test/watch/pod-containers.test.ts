@@ -92,6 +92,16 @@ describe('containers as the status of their pods tells of them', () => {
     assert.deepEqual(await metrics(FIRST), metricsOf(0, 0, 137));
   });
 
+  it('a runtime that is followed tells of its own containers itself, and of no others', async () => {
+    const followed = new ContainerTable({ now: () => now, kernelSees: () => kernelSees });
+    pods.listen(new PodContainers(followed, () => now, new Set(['docker'])));
+    pods.apply(pod({ containerID: `docker://${FIRST}`, state: ended(FIRST, 137, 'OOMKilled') }));
+    pods.apply(pod({ containerID: `containerd://${SECOND}`, state: RUNNING }));
+    assert.equal(followed.get(FIRST), undefined);
+    assert.equal(followed.get(SECOND)?.name, 'cart');
+    assert.ok(table.get(FIRST));
+  });
+
   it('is gone with its pod', async () => {
     pods.apply(pod({ containerID: `containerd://${FIRST}`, state: RUNNING }));
     pods.remove('f3a1');
