@@ -12,8 +12,9 @@ import { closedPort } from '../servers/syslog-receiver.ts';
 import { until } from '../sinks/contract.ts';
 import { Receiver } from '../sinks/receiver.ts';
 import { ALERT_TESTS, ruleGroups } from './alert-rules.ts';
-import { asked, dashboard } from './dashboard.ts';
-import { manifests } from './manifest-files.ts';
+import { dashboard, type Panel } from './dashboard.ts';
+import { EVERYTHING, shown } from './grafana.ts';
+import { endpoint, relabelConfigs } from './scrape-config.ts';
 
 const packages = await prometheusPackages();
 const missing = 'missing' in packages ? packages.missing : undefined;
@@ -41,22 +42,6 @@ describe('the rules', { skip: missing }, () => {
     assert.match(await promtool(root, 'test', 'rules', path.join(made, 'alerts.yaml')), /SUCCESS/);
   });
 });
-
-/** The operator writes relabelings in camel case and Prometheus reads them in snake case. */
-function relabelConfigs(): object[] {
-  const monitor = manifests().find(({ kind }) => kind === 'PodMonitor');
-  assert.ok(monitor);
-  const { relabelings, honorLabels } = monitor.spec.podMetricsEndpoints[0];
-  assert.equal(honorLabels, true);
-  return (relabelings as Record<string, unknown>[]).map((relabeling) =>
-    Object.fromEntries(
-      Object.entries(relabeling).map(([key, value]) => [
-        key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
-        value,
-      ]),
-    ),
-  );
-}
 
 /** Scrapes the agent every second as the PodMonitor would, and tells each alert to the receiver at once. */
 async function watchedBy(t: TestContext, agentPort: number, receiver: Receiver): Promise<Prometheus> {
@@ -86,7 +71,7 @@ async function watchedBy(t: TestContext, agentPort: number, receiver: Receiver):
       scrape_configs: [
         {
           job_name: 'oom-witness',
-          honor_labels: true,
+          honor_labels: endpoint().honorLabels,
           static_configs: [target],
           relabel_configs: relabelConfigs(),
         },
@@ -108,6 +93,13 @@ async function alerted(receiver: Receiver, name: string, prometheus: Prometheus)
   const isThere = () => alerts(receiver, name).length > 0;
   await until(isThere, () => `the alert ${name}\n${prometheus.log()}`, PATIENCE_MS);
   return alerts(receiver, name)[0] as Alert;
+}
+
+/** What these panels of the dashboard show, which are numbers. */
+async function numbers(prometheus: Prometheus, ...titles: readonly string[]): Promise<unknown[]> {
+  const panels = titles.map((title) => dashboard().panels.find((panel) => panel.title === title) as Panel);
+  const found = panels.map(async (panel) => (await shown(prometheus, panel, EVERYTHING))[0]?.values[0]);
+  return Promise.all(found);
 }
 
 describe('a real Prometheus', { skip: missing ?? whyNoKills() }, () => {
@@ -133,8 +125,7 @@ describe('a real Prometheus', { skip: missing ?? whyNoKills() }, () => {
     assert.match(kill.annotations.summary ?? '', /killed for lack of memory on node-a$/);
     await agent.until(() => agent.of([victim!.pid]).length === 1, 'telling it itself');
     assert.deepEqual(alerts(receiver, 'OomWitnessAgentBlind'), []);
-    for (const { targets = [] } of dashboard().panels)
-      for (const { expr } of targets) await prometheus.api(`query?query=${encodeURIComponent(asked(expr))}`);
+    assert.deepEqual(await numbers(prometheus, 'Blind agents', 'Nodes watched'), [0, 1]);
     const nodes = await prometheus.api('label/node/values?match[]=oom_witness_build_info');
     assert.deepEqual(nodes, ['node-a'], "the dashboard's list of nodes");
 
@@ -142,5 +133,6 @@ describe('a real Prometheus', { skip: missing ?? whyNoKills() }, () => {
     const blind = await alerted(receiver, 'OomWitnessAgentBlind', prometheus);
     assert.equal(blind.labels.node, 'node-a');
     assert.equal(blind.annotations.summary, 'Kills on node-a are not seen');
+    assert.deepEqual(await numbers(prometheus, 'Blind agents', 'Nodes watched'), [1, 0]);
   });
 });

@@ -7,20 +7,29 @@ export interface Panel {
   readonly description?: string;
   readonly type: string;
   readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number };
-  readonly targets?: readonly { readonly expr: string }[];
+  readonly targets?: readonly Target[];
+  readonly options?: { readonly legend?: { readonly calcs: readonly string[] } };
+  readonly fieldConfig?: { readonly defaults: { readonly thresholds?: object } };
+}
+
+export interface Target {
+  readonly expr: string;
+  /** With the names of labels in double braces. */
+  readonly legendFormat?: string;
+  readonly instant?: boolean;
+  /** The shortest step. */
+  readonly interval?: string;
 }
 
 export interface Dashboard {
   readonly panels: readonly Panel[];
-  readonly templating: { readonly list: readonly { readonly name: string; readonly definition?: string }[] };
+  readonly templating: {
+    readonly list: readonly { readonly name: string; readonly type: string; readonly query: string }[];
+  };
 }
+
+export const DASHBOARD = path.join(MANIFESTS, 'components/grafana/dashboard.json');
 
 export function dashboard(): Dashboard {
-  const file = path.join(MANIFESTS, 'components/grafana/dashboard.json');
-  return JSON.parse(readFileSync(file, 'utf8'));
-}
-
-/** As Grafana asks it with everything selected. */
-export function asked(expr: string): string {
-  return expr.replaceAll(/\$(namespace|node)\b/g, '.*').replaceAll(/\$__(range|rate_interval)\b/g, '1m');
+  return JSON.parse(readFileSync(DASHBOARD, 'utf8'));
 }

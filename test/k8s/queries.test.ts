@@ -7,6 +7,7 @@ import { Metrics } from '../../src/metrics.ts';
 import { alertTests, ruleGroups } from './alert-rules.ts';
 import { dashboard } from './dashboard.ts';
 import { MANIFESTS } from './manifest-files.ts';
+import { documentedScrapeConfig, endpoint, relabelConfigs } from './scrape-config.ts';
 
 /** What Prometheus and the PodMonitor's relabeling add to each series. */
 const TARGET_LABELS = ['job', 'instance', 'namespace', 'pod', 'container', 'node', 'component'];
@@ -83,6 +84,19 @@ describe('metrics', () => {
   });
 });
 
+it('without the operator Prometheus gives the same labels as with it', () => {
+  const { job_name, honor_labels, relabel_configs } = documentedScrapeConfig();
+  const [port, ...labels] = relabel_configs;
+  assert.equal(job_name, 'oom-witness');
+  assert.equal(honor_labels, endpoint().honorLabels);
+  assert.deepEqual(port, {
+    source_labels: ['__meta_kubernetes_pod_container_port_name'],
+    regex: 'http',
+    action: 'keep',
+  });
+  assert.deepEqual(labels, relabelConfigs());
+});
+
 describe('alerts', () => {
   for (const { alert, expr, labels, annotations } of rules)
     it(`${alert} asks for what the agent exports, and says what to do`, async () => {
@@ -121,11 +135,39 @@ describe('the dashboard', () => {
 
   it('its variables come from metrics that exist, and are used', async () => {
     const series = await exported();
-    for (const { name, definition } of templating.list) {
-      const metric = /^label_values\((\w+), \w+\)$/.exec(definition ?? '')?.[1];
-      if (definition !== undefined) assert.ok(series.has(metric ?? ''), definition);
+    for (const { name, type, query } of templating.list) {
+      const metric = /^label_values\((\w+), \w+\)$/.exec(query)?.[1];
+      if (type === 'query') assert.ok(series.has(metric ?? ''), query);
       assert.match(JSON.stringify(everyPanel), new RegExp(`\\$\\{?${name}\\b`));
     }
+  });
+
+  it('what is selected goes for every panel that can follow it', () => {
+    for (const [expr, metric, matchers] of panels
+      .flatMap(({ targets = [] }) => targets)
+      .flatMap(({ expr }) => asked(expr).map((each) => [expr, ...each] as const))) {
+      const selected = matchers.flatMap(({ values }) => values).filter((value) => value.startsWith('$'));
+      // Of all others only these have a namespace, the victim's.
+      const followed = /^oom_witness_(kills|last_kill)_/.test(metric) ? ['$namespace', '$node'] : ['$node'];
+      assert.deepEqual(selected, followed, expr);
+    }
+  });
+
+  it('what counts over an interval knows how often is scraped: Grafana would take it for every 15 s', () => {
+    for (const { title, targets = [] } of panels)
+      for (const { expr, interval } of targets)
+        if (expr.includes('$__rate_interval')) assert.equal(interval, endpoint().interval, title);
+  });
+
+  it('no legend adds up intervals, which overlap', () => {
+    for (const { title, targets = [], options } of panels)
+      if (targets.some(({ expr }) => expr.includes('$__rate_interval')))
+        assert.ok(!options?.legend?.calcs.includes('sum'), title);
+  });
+
+  it('every number has thresholds of its own: with those of Grafana it would be red from 80 on', () => {
+    for (const { title, type, fieldConfig } of panels)
+      if (type === 'stat') assert.ok(fieldConfig?.defaults.thresholds, title);
   });
 
   it('no panel lies on another one or beside the grid', () => {
