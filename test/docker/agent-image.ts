@@ -44,7 +44,7 @@ export async function buildAgentImage(): Promise<string> {
   // Somebody else may have built the same in the meantime.
   if (isThere(archive)) return archive;
   // What has not changed since the last build is not made again.
-  await using docker = await Docker.start(packages.root, path.join(CACHE, 'docker'));
+  await using docker = await Docker.start(packages.root, { data: path.join(CACHE, 'docker') });
   await buildIn(docker);
   // It appears under its name when it is complete.
   await docker.command('save', '--output', `${archive}.part`, AGENT_IMAGE);

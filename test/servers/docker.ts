@@ -36,6 +36,13 @@ export async function dockerPackages(): Promise<{ readonly root: string } | { re
   return unpackPackages('docker', ['docker.io', 'containerd', 'runc', 'libdevmapper1.02.1', 'libseccomp2']);
 }
 
+export interface DockerOptions {
+  /** Keeps images and what builds have cached, for one Docker at a time; default: this start only. */
+  readonly data?: string;
+  /** Default: in its own folder. */
+  readonly socket?: string;
+}
+
 export class Docker {
   /** Below it each container has a cgroup with its id as name, as the kernel prints it. */
   readonly cgroup: string;
@@ -47,28 +54,28 @@ export class Docker {
   #dockerd: RunningServer | undefined;
 
   readonly #data: string;
+  /** Where its Engine API answers. */
+  readonly socket: string;
 
-  private constructor(root: string, data: string | undefined) {
+  private constructor(root: string, { data, socket }: DockerOptions) {
     this.#data = data ?? this.#at('data');
+    this.socket = socket ?? this.#at('docker.sock');
     // The name by which Docker's own containers are known, where nobody has asked for other cgroups.
     this.cgroup = `${this.#ownCgroup}/docker`;
     this.#environment = {
       PATH:
         ['usr/sbin', 'usr/bin'].map((folder) => `${path.join(root, folder)}:`).join('') + process.env.PATH,
       LD_LIBRARY_PATH: libraryPath(root),
-      DOCKER_HOST: `unix://${this.#at('docker.sock')}`,
+      DOCKER_HOST: `unix://${this.socket}`,
       DOCKER_CONFIG: this.#at('client'),
       // The default since Docker 23.
       DOCKER_BUILDKIT: '1',
     };
   }
 
-  /**
-   * @param root of `dockerPackages`
-   * @param data keeps images and what builds have cached, for one Docker at a time; default: this start only
-   */
-  static async start(root: string, data?: string): Promise<Docker> {
-    const docker = new Docker(root, data);
+  /** @param root of `dockerPackages` */
+  static async start(root: string, options: DockerOptions = {}): Promise<Docker> {
+    const docker = new Docker(root, options);
     try {
       await docker.#startContainerd();
       await docker.#startDockerd();
@@ -161,11 +168,6 @@ export class Docker {
     return path.join(this.#data, 'volumes', name, '_data');
   }
 
-  /** Where its Engine API answers. */
-  get socket(): string {
-    return this.#at('docker.sock');
-  }
-
   /** Where containerd, which it runs its containers with, answers. */
   get containerdSocket(): string {
     return this.#at('containerd.sock');
@@ -242,7 +244,7 @@ address = "${this.#at('containerd.sock')}"
       args: [
         ...[`--mount=/proc/${this.#containerd?.pid}/ns/mnt`, 'dockerd', '--config-file', configuration],
         ...['--data-root', this.#data, '--exec-root', this.#at('run')],
-        ...['--pidfile', this.#at('dockerd.pid'), '--host', `unix://${this.#at('docker.sock')}`],
+        ...['--pidfile', this.#at('dockerd.pid'), '--host', `unix://${this.socket}`],
         ...['--containerd', this.#at('containerd.sock')],
         ...['--exec-opt', 'native.cgroupdriver=cgroupfs', '--cgroup-parent', this.cgroup],
         ...[
