@@ -13,6 +13,8 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildAgentImage } from '../docker/agent-image.ts';
 import { whyNoKills } from '../kills/kills.ts';
+import { dockerPackages } from '../servers/docker.ts';
+import { prometheusPackages } from '../servers/prometheus.ts';
 import { Cluster } from './cluster.ts';
 import { operatorCrds } from './operator-crds.ts';
 
@@ -48,8 +50,8 @@ async function main(): Promise<number> {
   })
     .filter((file) => positionals.every((name) => file.includes(name)))
     .sort();
-  // Where the tests run there is no way out: what they download is in Go's cache by then.
-  await operatorCrds();
+  // Where the tests run there is no way out: what they download is in the caches by then.
+  await Promise.all([operatorCrds(), prometheusPackages(), dockerPackages()]);
   const agentImage = files.some((file) => values.bench || file.startsWith(AGENT_TESTS))
     ? await buildImage()
     : '';
