@@ -1,4 +1,4 @@
-/** Programs that the agent can replace, run beside it: users have them, this project does not. */
+/** Programs that the agent can replace or is used with, run beside it: users have them, this project does not. */
 import { accessSync, constants } from 'node:fs';
 import path from 'node:path';
 

@@ -59,6 +59,12 @@ export class DeployedAgent {
     return agent;
   }
 
+  /** Another pod takes its place, as for an upgrade. */
+  async restart(): Promise<void> {
+    await this.#cluster.kubectl(['rollout', 'restart', DAEMON_SET, `--namespace=${AGENT_NAMESPACE}`]);
+    await this.#untilReady();
+  }
+
   /** With all that it has kept. */
   async remove(): Promise<void> {
     await this.#cluster.kubectl(['delete', '-k', this.#folder, '--timeout=100s', '--ignore-not-found']);

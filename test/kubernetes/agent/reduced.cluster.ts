@@ -1,10 +1,9 @@
 /** k8s/overlays/reduced on a real node: kubelet and containerd give an unprivileged container /dev/kmsg. */
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { runningCluster, TestNamespace } from '../cluster-test.ts';
+import { runningCluster } from '../cluster-test.ts';
 import { startDevicePlugin } from '../device-plugin.ts';
-import { hogPod } from '../pods.ts';
-import { DeployedAgent } from './deployed-agent.ts';
+import { assertReducedSees } from './reduced-agent.ts';
 
 const cluster = runningCluster();
 
@@ -14,19 +13,7 @@ it('with a device plugin and without privileges: kills are seen and named', asyn
     device: '/dev/kmsg',
     permissions: 'r',
   });
-  const agent = await DeployedAgent.deploy(cluster, 'node-a', {}, 'overlays/reduced');
-  t.after(() => agent.remove());
-  const namespace = await TestNamespace.create(t, cluster);
-  // Lives for long enough that a scan of /proc finds it.
-  await namespace.apply(hogPod('victim', { liveMs: 2_000, text: [namespace.name] }));
-
-  const { host, process, k8s } = await agent.told(namespace.name);
-  assert.equal(host.name, 'node-a');
-  assert.deepEqual(process.command_args, ['/victim', 'hog', '2000', namespace.name]);
-  assert.equal(process.executable?.path, '/victim');
-  assert.equal(k8s?.namespace?.name, namespace.name);
-  assert.equal(k8s?.pod?.name, 'victim');
-  assert.equal(k8s?.container?.name, 'hog');
+  const agent = await assertReducedSees(t, cluster);
   // This cluster's host network is one of its own, where no process events come (test/docker/privileges.integration.ts has
   // the machine's): that is said.
   assert.match(await agent.log(), /"process events: blind"/);
