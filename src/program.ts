@@ -1,4 +1,4 @@
-/** The program: commands, signals, streams and exit codes. */
+/** The program: commands, streams and exit codes. */
 import { inspect } from 'node:util';
 import type { Worker } from 'node:worker_threads';
 import packageJson from '../package.json' with { type: 'json' };
@@ -13,7 +13,6 @@ import { loadSinks } from './sinks.ts';
 
 const FAULT = 1;
 const USAGE = 2;
-const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
 
 /** node:sqlite without a flag and import attributes; node:ffi from 26 on is a matter of the capture thread. */
 const OLDEST_NODE = 24;
@@ -22,12 +21,13 @@ const OLDEST_NODE = 24;
  * Ends the process.
  *
  * @param thread the capture thread, started ahead
+ * @param stop aborted by the signals that ask it to end
  */
-export async function runProgram(thread: Worker | undefined): Promise<never> {
+export async function runProgram(thread: Worker | undefined, stop: AbortController): Promise<never> {
   process.stdout.on('error', (error) => stdoutFailed(error));
   // A closed stderr must not end an agent that works.
   process.stderr.on('error', () => {});
-  const code = await runCommand(thread).catch(report);
+  const code = await runCommand(thread, stop).catch(report);
   // Behind whatever is still being written, so that an error of that is not lost.
   return new Promise(() => {
     process.stdout.write('', (error) => {
@@ -37,7 +37,7 @@ export async function runProgram(thread: Worker | undefined): Promise<never> {
   });
 }
 
-async function runCommand(thread: Worker | undefined): Promise<number> {
+async function runCommand(thread: Worker | undefined, stop: AbortController): Promise<number> {
   if (Number.parseInt(process.versions.node, 10) < OLDEST_NODE)
     throw new UsageError(`needs Node.js ${OLDEST_NODE} or newer, and this is ${process.versions.node}.`);
   const sinks = await loadSinks();
@@ -46,14 +46,14 @@ async function runCommand(thread: Worker | undefined): Promise<number> {
   const commands: Commands = {
     async run(flags) {
       const config = await configure(flags);
-      const io = programIo();
+      const io = programIo(stop);
       const { runAgent } = await import('./agent.ts');
       return runAgent(config, io, thread);
     },
 
     async watch(flags) {
       const config = await configure(flags);
-      const io = programIo();
+      const io = programIo(stop);
       const { runClusterWatch } = await import('./cluster-watch.ts');
       return runClusterWatch(config, io);
     },
@@ -63,7 +63,7 @@ async function runCommand(thread: Worker | undefined): Promise<number> {
         throw new UsageError(`--${unused.name} means nothing to analyze. See oom-witness analyze --help.`);
       const { runAnalyze } = await import('./analyze/run.ts');
       const { stdout, stderr } = process;
-      const io = { stdout, stderr, signal: stopSignal().signal, stdin: () => process.stdin };
+      const io = { stdout, stderr, signal: stop.signal, stdin: () => process.stdin };
       return runAnalyze(files.length > 0 ? files : ['-'], io);
     },
 
@@ -78,23 +78,11 @@ async function runCommand(thread: Worker | undefined): Promise<number> {
   return execute(process.argv.slice(2), catalogue(sinks), packageJson.version, commands, output);
 }
 
-function programIo(): ProgramIo {
-  const stop = stopSignal();
+function programIo(stop: AbortController): ProgramIo {
   // Any other error of stdout is for the sink that writes to it.
   stdoutFailed = (error) => isClosedPipe(error) && stop.abort(error);
   const { stdout, stderr } = process;
   return { stdout, stderr, signal: stop.signal, onReopen };
-}
-
-/** The first signal asks; the second does not wait for what the first began. */
-function stopSignal(): AbortController {
-  const stop = new AbortController();
-  for (const [name, code] of Object.entries(SIGNALS))
-    process.on(name, () => {
-      if (stop.signal.aborted) process.exit(code);
-      stop.abort(name);
-    });
-  return stop;
 }
 
 function onReopen(listener: () => void): () => void {

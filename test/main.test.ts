@@ -170,6 +170,15 @@ test('a second signal does not wait for what the first one began', async (t) => 
   }
 });
 
+test('who asks while the program is still being read is heard', async (t) => {
+  for (const signal of ['SIGTERM', 'SIGINT']) {
+    const { line, ended } = start(t, { SIGNAL: signal });
+    assert.equal(await line(), 'started with stdout');
+    assert.equal(await line(), `asked to stop: ${signal}`);
+    assert.equal(await ended, 7);
+  }
+});
+
 test('watch has no thread that waits for what to capture, wherever its flags stand', () => {
   for (const args of [
     ['watch', '--listen', 'off'],
