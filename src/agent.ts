@@ -1,8 +1,9 @@
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
-import { Capture } from './capture/capture.ts';
-import type { CaptureMessage, CaptureStatus } from './capture/protocol.ts';
+import { Capture, type WatchOptions } from './capture/capture.ts';
+import type { CaptureMessage, CaptureStatus, Resumption } from './capture/protocol.ts';
+import { CaptureSupervisor } from './capture/supervisor.ts';
 import type { Config } from './config.ts';
 import { Downstream, type ProgramIo } from './downstream.ts';
 import type { Events } from './events.ts';
@@ -18,14 +19,6 @@ import { OomRestarts } from './watch/oom-restarts.ts';
 import { type Place, parseLogPlace } from './watch/place.ts';
 
 const PROCESSES_FILE = 'processes.jsonl';
-
-/** A capture thread that gives no sign of life for so long stands still: its loop turns at least once a second. */
-const SILENT_MS = 15_000;
-const RESTART_MS = { first: 500, longest: 60_000 } as const;
-/** Five failures in a row: perhaps a new process does better. */
-const HOPELESS_RESTART_MS = 16_000;
-/** A thread that is stuck in the kernel must not keep the sinks from being drained. */
-const STOP_MS = 3_000;
 
 /** The exit code when nothing can be seen here. */
 const NOTHING_WORKS = 1;
@@ -57,16 +50,7 @@ class Agent {
   readonly #restarts: OomRestarts;
   #families: Families | undefined;
   readonly #finished = Promise.withResolvers<number>();
-  #capture: Capture;
-  /** Incidents from a log file that wait for their names: of a file there may be any number, and it can wait. */
-  readonly #unnamed = new Set<string>();
-  #status: CaptureStatus | undefined;
-  #failure: string | undefined;
-  /** Grows while the thread fails soon after each start. */
-  #restartMs: number = RESTART_MS.first;
-  #restart: NodeJS.Timeout | undefined;
-  /** Since the start of the process, ms. */
-  #captureStartedAt = 0;
+  readonly #capture: CaptureSupervisor;
   /** Up to where the kernel's log of this boot, or the file in its place, is dealt with; undefined: never looked at. */
   #place: Place | undefined;
 
@@ -75,7 +59,7 @@ class Agent {
     this.#io = io;
     this.#host = readHost(DEFAULT_PATHS, config.hostName);
     // It gets to know the processes while everything else is opened.
-    this.#capture = this.#watch(thread);
+    this.#capture = this.#supervise(thread);
     this.#downstream = new Downstream(config, io, {
       host: this.#host,
       kernelVersionLine: this.#host.version_line,
@@ -90,14 +74,14 @@ class Agent {
       roots: DEFAULT_PATHS.roots,
       host: this.#host,
       // A capture that has failed reads on where it stopped.
-      kernelSees: () => this.#status?.kernelLog.works !== false,
+      kernelSees: () => this.#capture.status?.kernelLog.works !== false,
       store,
       series: metrics.kills,
       events,
       enriched: (incident) => {
         this.#families?.enriched(incident);
         this.#downstream.wake();
-        if (this.#unnamed.delete(incident.id)) this.#capture.taken(1);
+        this.#capture.thread.named(incident.id);
       },
       commit: (incident) => this.#commit([incident]),
       now: Date.now,
@@ -112,7 +96,7 @@ class Agent {
     });
     this.#surroundings.pods.table.listen(this.#restarts);
     metrics.attach({
-      counter: (name) => this.#capture.counter(name),
+      counter: (name) => this.#capture.thread.counter(name),
       queue: (sink) => store.queue(sink),
       kubernetes: () => this.#surroundings.pods.works,
     });
@@ -125,7 +109,7 @@ class Agent {
     this.#findPlace();
     // Before the first kill can come, so that each counts in each.
     this.#families = await this.#openFamilies();
-    this.#resumeCapture();
+    this.#capture.resume();
     // In the same turn: what it recalls is of earlier runs only.
     const surroundings = this.#surroundings.start();
     this.#downstream.start();
@@ -160,27 +144,29 @@ class Agent {
     if (isThisBoot) this.#events.capture.resumed({ after_sequence: position.sequence });
   }
 
-  #watch(thread: Worker | undefined): Capture {
+  #supervise(ahead: Worker | undefined): CaptureSupervisor {
     const { redact, redactPatterns, processRefresh, kernelLogRefresh, stateDir, logFile } = this.#config;
-    return new Capture(
+    const options: WatchOptions = {
+      paths: DEFAULT_PATHS,
+      host: this.#host,
+      logFile: logFile === undefined ? undefined : path.resolve(logFile),
+      journal: path.join(stateDir, PROCESSES_FILE),
+      redact,
+      redactPatterns,
+      processRefreshMs: processRefresh,
+      kernelLogRefreshMs: kernelLogRefresh,
+    };
+    return new CaptureSupervisor(
       {
-        paths: DEFAULT_PATHS,
-        host: this.#host,
-        logFile: logFile === undefined ? undefined : path.resolve(logFile),
-        journal: path.join(stateDir, PROCESSES_FILE),
-        redact,
-        redactPatterns,
-        processRefreshMs: processRefresh,
-        kernelLogRefreshMs: kernelLogRefresh,
+        open: (received, failed, thread) => new Capture(options, received, failed, thread),
+        resumption: (): Resumption => ({ after: this.#place, keepsJournal: this.#store.persistent }),
+        received: (message) => this.#received(message),
+        failed: (problem) => this.#events.capture.captureFailed(problem),
+        // What it takes to load `performance`, the start has no time for.
+        now: () => 1000 * process.uptime(),
       },
-      (message) => this.#received(message),
-      (error) => this.#captureFailed(error),
-      thread,
+      ahead,
     );
-  }
-
-  #resumeCapture(): void {
-    this.#capture.resume({ after: this.#place, keepsJournal: this.#store.persistent });
   }
 
   #received(message: CaptureMessage): void {
@@ -190,7 +176,7 @@ class Agent {
         return;
       case 'witnessed': {
         const fresh = this.#commit(message.incidents, this.#at(message.place));
-        this.#capture.taken(message.incidents.length - fresh.length);
+        this.#capture.thread.taken(message.incidents.length - fresh.length);
         if (message.missed > 0) this.#events.capture.missed(message.missed);
         return;
       }
@@ -201,7 +187,6 @@ class Agent {
         return;
       }
       case 'kernel-log':
-        if (this.#status !== undefined) this.#status = { ...this.#status, kernelLog: message.reader };
         if (message.reader.works) this.#events.capture.readerRecovered('log file');
         else this.#events.capture.readerBlind('log file', message.reader.problem ?? 'no reason given');
         return;
@@ -234,7 +219,8 @@ class Agent {
     const heldUntil = (incident: Incident) => surroundings.heldUntil(incident);
     const fresh = this.#downstream.commit(incidents, position, heldUntil);
     this.#families?.witnessed(fresh);
-    for (const { id, witness } of fresh) if (witness.includes('log')) this.#unnamed.add(id);
+    // Of a file there may be any number, and it can wait.
+    for (const { id, witness } of fresh) if (witness.includes('log')) this.#capture.thread.unnamed(id);
     surroundings.committed(fresh);
     return fresh;
   }
@@ -249,31 +235,12 @@ class Agent {
 
   #armed(status: CaptureStatus): void {
     if (this.#io.signal.aborted) return;
-    this.#status = status;
-    this.#failure = undefined;
     const { works, waits, problem } = status.kernelLog;
-    if (works || waits) this.#events.capture.armed(status, uptimeMs() - this.#captureStartedAt);
+    if (works || waits) this.#events.capture.armed(status, this.#capture.age);
     else {
       this.#events.capture.nothingToSee(problem ?? 'no reason given');
       this.#finished.resolve(NOTHING_WORKS);
     }
-  }
-
-  /** It goes on where it stopped: the kernel's ring still holds what comes meanwhile, the journal knows the processes. */
-  #captureFailed(error: Error): void {
-    this.#failure = error.message;
-    this.#events.capture.captureFailed(error.message);
-    const lived = uptimeMs() - this.#captureStartedAt;
-    if (lived > RESTART_MS.longest) this.#restartMs = RESTART_MS.first;
-    this.#restart = setTimeout(() => {
-      this.#captureStartedAt = uptimeMs();
-      this.#status = undefined;
-      this.#unnamed.clear();
-      this.#capture = this.#watch(undefined);
-      // Before, a kill would not count in each: `run` is about to.
-      if (this.#families !== undefined) this.#resumeCapture();
-    }, this.#restartMs);
-    this.#restartMs = Math.min(this.#restartMs * 2, RESTART_MS.longest);
   }
 
   #openFamilies(): Promise<Families> {
@@ -291,9 +258,7 @@ class Agent {
   }
 
   #parts(): AgentStatus {
-    const status = this.#status;
-    const still = status !== undefined && this.#capture.silentMs() > SILENT_MS;
-    const problem = this.#failure ?? (still ? 'capture stands still' : undefined);
+    const { status, problem, isAlive: alive } = this.#capture;
     const sees = status?.kernelLog.works === true && problem === undefined;
     const parts: PartStatus[] = [
       {
@@ -315,7 +280,7 @@ class Agent {
       this.#downstream.storePart(),
       ...this.#surroundings.parts(),
     ];
-    return { alive: !still && this.#restartMs < HOPELESS_RESTART_MS, ready: sees, parts };
+    return { alive, ready: sees, parts };
   }
 
   async #end(code: number): Promise<void> {
@@ -323,22 +288,11 @@ class Agent {
     const readerGone = reason instanceof Error;
     if (code === 0)
       this.#events.agent.leaving(readerGone ? `nobody reads stdout any more: ${reason.message}` : reason);
-    clearTimeout(this.#restart);
-    const stopped = new AbortController();
-    await Promise.race([
-      this.#capture.stop(),
-      sleep(STOP_MS, undefined, { signal: stopped.signal }).catch(() => {}),
-    ]);
-    stopped.abort();
+    await this.#capture.stop();
     await this.#surroundings.stop();
     await this.#families?.close();
     await this.#downstream.end();
   }
-}
-
-/** What it takes to load `performance`, the start has no time for. */
-function uptimeMs(): number {
-  return 1000 * process.uptime();
 }
 
 function bookmarkName(logFile: string): string {

@@ -30,6 +30,7 @@ export class Capture {
   readonly #stop = new Int32Array(new SharedArrayBuffer(4));
   readonly #taken = new Int32Array(new SharedArrayBuffer(4));
   readonly #counters = new Counters();
+  readonly #unnamed = new Set<string>();
   readonly #ended: Promise<void>;
   readonly #descriptors: number[] = [];
   #wakeFd: number | undefined;
@@ -90,6 +91,15 @@ export class Capture {
   /** So many of the incidents that were received are done with: a source that can wait sends no more than it may owe. */
   taken(incidents: number): void {
     Atomics.add(this.#taken, 0, incidents);
+  }
+
+  /** This one is done with when it is `named`. */
+  unnamed(id: string): void {
+    this.#unnamed.add(id);
+  }
+
+  named(id: string): void {
+    if (this.#unnamed.delete(id)) this.taken(1);
   }
 
   counter(name: CounterName): number {
