@@ -2,7 +2,7 @@ import { isAscii } from 'node:buffer';
 import { visibleText } from '../kernel/visible-text.ts';
 
 /** A line that somebody keeps holds the whole piece that it was cut from: pieces are small, so that memory stays bounded. */
-const PIECE_BYTES = 16 << 10;
+const PIECE_BYTES = 8 << 10;
 
 /** Lines of a chunk as text. Many are converted together where all of them are ASCII: one by one costs ten times as much. */
 export class LineText {
