@@ -79,7 +79,8 @@ describe('real kills', { skip }, () => {
   });
 
   it('knows processes that were there before it', async (t) => {
-    const launching = launch(cgroup(t), { count: 3, parallel: 3, liveMs: 3_000 });
+    // Longer than a start takes on a busy machine.
+    const launching = launch(cgroup(t), { count: 3, parallel: 3, liveMs: 10_000 });
     const agent = await AgentProcess.start(t);
     await assertAllTold(agent, await launching);
   });
