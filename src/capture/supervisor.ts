@@ -69,7 +69,7 @@ export class CaptureSupervisor {
 
   /** False: only a new process may help. */
   get isAlive(): boolean {
-    return !this.#standsStill && this.#restartMs < HOPELESS_RESTART_MS;
+    return !this.#standsStill && (this.#restartMs < HOPELESS_RESTART_MS || this.#hasLasted);
   }
 
   /** The thread, and each that follows it, may tell kills. */
@@ -95,6 +95,11 @@ export class CaptureSupervisor {
     );
   }
 
+  /** Long enough for what failed before to be over. */
+  get #hasLasted(): boolean {
+    return this.#failure === undefined && this.age > RESTART_MS.longest;
+  }
+
   get #standsStill(): boolean {
     return this.#status !== undefined && this.#thread.silentMs() > SILENT_MS;
   }
@@ -110,9 +115,9 @@ export class CaptureSupervisor {
 
   /** The kernel's ring still holds what comes meanwhile, the journal knows the processes. */
   #failed(error: Error): void {
+    if (this.#hasLasted) this.#restartMs = RESTART_MS.first;
     this.#failure = error.message;
     this.#supervision.failed(error.message);
-    if (this.age > RESTART_MS.longest) this.#restartMs = RESTART_MS.first;
     this.#restart = setTimeout(() => {
       this.#startedAt = this.#supervision.now();
       this.#status = undefined;

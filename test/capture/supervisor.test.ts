@@ -107,6 +107,7 @@ describe('a capture thread that fails', () => {
       last().fail();
       pass(wait);
     }
+    last().say(ARMED);
     pass(60_001);
     last().fail();
     pass(500);
@@ -121,6 +122,23 @@ describe('a capture thread that fails', () => {
     await end;
     pass(60_000);
     assert.equal(threads.length, 1);
+  });
+});
+
+describe('a capture thread that runs for a minute after many failures', () => {
+  it('is believed in again', (t) => {
+    const { supervisor, last, pass } = setup(t);
+    for (const wait of [500, 1_000, 2_000, 4_000, 8_000]) {
+      last().fail();
+      pass(wait);
+    }
+    last().say(ARMED);
+    pass(60_000);
+    assert.equal(supervisor.isAlive, false);
+    pass(1);
+    assert.equal(supervisor.isAlive, true);
+    last().fail();
+    assert.equal(supervisor.isAlive, true, 'and its failure is the first in a row');
   });
 });
 
