@@ -1,22 +1,23 @@
 /*
  * Processes made to be killed by the OOM killer, inside a memory cgroup that the caller made.
  *
- *   victim hog LIVE_MS [TEXT...]
- *       waits LIVE_MS, then touches memory until it is killed (at most 1 GiB, then gives up with status 3)
+ *   victim hog WAIT [TEXT...]
+ *       waits, then touches memory until it is killed (at most 1 GiB, then gives up with status 3).
+ *       WAIT: so many milliseconds; `line`: for one on its standard input; `SIGTERM`: for that.
  *
- *   victim launch PROCS COUNT PARALLEL MODE LIVE_MS [TEXT...]
+ *   victim launch PROCS COUNT PARALLEL MODE WAIT [TEXT...]
  *       starts COUNT hogs, at most PARALLEL at a time. Each joins the cgroup whose cgroup.procs is PROCS, then
- *       MODE exec: executes `victim hog LIVE_MS TEXT...`, every %d in TEXT being its index;
+ *       MODE exec: executes `victim hog WAIT TEXT...`, every %d in TEXT being its index;
  *       MODE fork: goes on as the launcher's copy, without exec (a prefork server's worker).
  *       Prints `INDEX PID started` (`early`: killed before its exec) and `INDEX PID STATUS` (wait status: 9 = SIGKILL) a line each.
  *
- *   victim parent PROCS LIVE_MS [TEXT...]
+ *   victim parent PROCS WAIT [TEXT...]
  *       joins the cgroup, starts one hog below itself and lives on until its standard input ends.
  *
  *   victim execs PER_SECOND COUNT
  *       starts COUNT processes that end at once, at an even pace; no kills.
  *
- *   victim leader LIVE_MS [TEXT...]
+ *   victim leader WAIT [TEXT...]
  *       its first thread exits at once, a second one is the hog.
  */
 #define _GNU_SOURCE
@@ -66,9 +67,26 @@ static void come_first(void) {
   close(fd);
 }
 
-static void hog(long live_ms) {
+static void wait_for(const char *what) {
+  if (!strcmp(what, "line")) {
+    char byte;
+    while (read(0, &byte, 1) == 1 && byte != '\n') {
+    }
+  } else if (!strcmp(what, "SIGTERM")) {
+    sigset_t signals;
+    int received;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigprocmask(SIG_BLOCK, &signals, 0);
+    sigwait(&signals, &received);
+  } else {
+    sleep_ms(atol(what));
+  }
+}
+
+static void hog(const char *wait) {
   come_first();
-  sleep_ms(live_ms);
+  wait_for(wait);
   for (long total = 0; total < MOST; total += STEP) {
     char *p = mmap(0, STEP, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) break;
@@ -77,8 +95,8 @@ static void hog(long live_ms) {
   _exit(3);
 }
 
-static void *hog_thread(void *live_ms) {
-  hog((long)live_ms);
+static void *hog_thread(void *wait) {
+  hog(wait);
   return 0;
 }
 
@@ -136,7 +154,7 @@ static int launch(int argc, char **argv) {
         if (!exec) say_born();
         join_cgroup(procs);
         if (exec) become_hog(argv + 6, started);
-        hog(atol(argv[6]));
+        hog(argv[6]);
       }
       close(executed[1]);
       pids[started] = pid;
@@ -201,14 +219,14 @@ int main(int argc, char **argv) {
   if (argc < 3) return 2;
   if (!strcmp(argv[1], "hog")) {
     say_born();
-    hog(atol(argv[2]));
+    hog(argv[2]);
   }
   if (!strcmp(argv[1], "execs") && argc == 4) return execs(atol(argv[2]), atol(argv[3]));
   if (!strcmp(argv[1], "launch")) return launch(argc, argv);
   if (!strcmp(argv[1], "parent")) return parent(argc, argv);
   if (!strcmp(argv[1], "leader")) {
     pthread_t thread;
-    pthread_create(&thread, 0, hog_thread, (void *)atol(argv[2]));
+    pthread_create(&thread, 0, hog_thread, argv[2]);
     pthread_exit(0);
   }
   return 2;

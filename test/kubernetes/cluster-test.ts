@@ -97,6 +97,13 @@ export class TestNamespace {
     return this.get('pod', name);
   }
 
+  /** A line on the standard input of a pod's container, as soon as it runs. */
+  async tell(pod: string, line = ''): Promise<void> {
+    await this.until(`pod/${pod}`, '.status.phase', 'Running');
+    const attach = [`--namespace=${this.name}`, 'attach', '--stdin', pod];
+    await this.cluster.kubectl(attach, { input: `${line}\n` });
+  }
+
   /** Of this object, the oldest first. */
   async events(kind: string, name: string): Promise<readonly EventObject[]> {
     const selector = `--field-selector=involvedObject.kind=${kind},involvedObject.name=${name}`;
@@ -126,12 +133,15 @@ export class TestNamespace {
   }
 
   /**
-   * Until the only container of a pod that is not started again has ended, however that is told: the runtime was seen to miss
-   * its own container's OOM kill, which the status then calls `Error`.
+   * Until a container of a pod that is not started again has ended, and the pod with it, however that is told: the runtime was
+   * seen to miss its own container's OOM kill, which the status then calls `Error`.
    */
   async ended(pod: string): Promise<NonNullable<ContainerState['terminated']>> {
     await this.until(`pod/${pod}`, '.status.phase', 'Failed');
-    const terminated = (await this.pod(pod)).status.containerStatuses?.[0]?.state.terminated;
+    const { initContainerStatuses = [], containerStatuses = [] } = (await this.pod(pod)).status;
+    const [terminated] = [...initContainerStatuses, ...containerStatuses].flatMap(
+      ({ state }) => state.terminated ?? [],
+    );
     if (terminated === undefined) throw new Error(`${pod} has failed, and its container has not ended`);
     return terminated;
   }

@@ -135,6 +135,17 @@ export class Cluster {
     this.timings['node-b Ready'] = Math.round(performance.now() - began);
   }
 
+  /** Until it is called again, with other fields: node-b's kubelet has these, and its containers go on. */
+  async configureNodeB(fields: Readonly<Record<string, unknown>>): Promise<void> {
+    await this.guest.configureKubelet(fields);
+    const running = ['get', '--raw', `/api/v1/nodes/${NODE_B.name}/proxy/configz`];
+    const has = async () => {
+      const { kubeletconfig } = JSON.parse(await this.kubectl(running));
+      return Object.entries(fields).every(([name, value]) => kubeletconfig[name] === value);
+    };
+    await this.#until(NODE_B.name, () => has().catch(() => false), GUEST_READY_MS);
+  }
+
   get hasNodeB(): boolean {
     return this.daemons.pid(NODE_B.name) !== undefined;
   }

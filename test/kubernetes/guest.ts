@@ -28,6 +28,10 @@ const KUBELET_PORT = 10250;
 const SHELL_PORT = 9001;
 const IMAGE_PORT = 9002;
 
+/** What it finds there goes over its own configuration. */
+const KUBELET_DROP_INS = '/etc/kubernetes/kubelet.conf.d';
+const TEST_DROP_IN = `${KUBELET_DROP_INS}/test.conf`;
+
 const NODE: NodeConfiguration = {
   address: '0.0.0.0',
   podRange: NODE_B.pods,
@@ -58,16 +62,24 @@ ExecStart=/bin/sh -ec '\\
   ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; ip route add default via 10.0.2.2; \\
   echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv4/conf/eth0/proxy_arp'
 `,
-  'kubelet.service': `[Unit]
-After=containerd.service node-network.service
+  'node-images.service': `[Unit]
+After=containerd.service
 Requires=containerd.service
 [Service]
-ExecStartPre=/bin/sh -ec 'for image in /images/*.tar; do ctr --namespace=k8s.io images import $image; done'
-ExecStart=/usr/local/bin/kube1 kubelet --config=/etc/kubernetes/kubelet.yaml --kubeconfig=/etc/kubernetes/kubeconfig \\
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -ec 'for image in /images/*.tar; do ctr --namespace=k8s.io images import $image; done'
+TimeoutStartSec=300
+`,
+  'kubelet.service': `[Unit]
+After=node-images.service node-network.service
+Requires=node-images.service
+[Service]
+ExecStart=/usr/local/bin/kube1 kubelet --config=/etc/kubernetes/kubelet.yaml --config-dir=${KUBELET_DROP_INS} \\
+  --kubeconfig=/etc/kubernetes/kubeconfig \\
   --hostname-override=${NODE_B.name} --node-ip=${NODE_B.address} --housekeeping-interval=30s
 Restart=always
 RestartSec=2
-TimeoutStartSec=300
 StandardOutput=journal+console
 StandardError=journal+console
 `,
@@ -171,7 +183,7 @@ function writeNodeFiles(file: string, authority: CertificateAuthority, images: r
   for (const [name, unit] of Object.entries(UNITS)) add(`/etc/systemd/system/${name}`, unit);
   for (const image of images) add(`/images/${path.basename(image)}`, readFileSync(image));
   add('/etc/tmpfiles.d/memory.conf', MEMORY_SETTINGS);
-  cpio.folder('/node/etc/kubernetes/manifests');
+  for (const folder of [NODE.staticPods, KUBELET_DROP_INS]) cpio.folder(`/node${folder}`);
   cpio.close();
 }
 
@@ -187,6 +199,23 @@ export class Guest {
   shell(script: string): Promise<string> {
     // What ends the script ends the connection, too.
     return this.#talk(SHELL_PORT, Readable.from([`${script}\nexit\n`]));
+  }
+
+  /** kubelet runs the pods that are described in this folder of the guest's. */
+  readonly staticPods = NODE.staticPods;
+
+  /** One that its programs never see half of. */
+  async writeFile(file: string, text: string): Promise<void> {
+    // In a folder of its own file system, and not in that of the file: kubelet reads whatever is there.
+    const said = await this.shell(`cat >/var/tmp/part <<'END' && mv /var/tmp/part '${file}'\n${text}\nEND`);
+    if (said !== '') throw new Error(`node-b does not take ${file}: ${said}`);
+  }
+
+  /** Starts kubelet again, with these fields over its own. Containers go on. */
+  async configureKubelet(fields: object): Promise<void> {
+    const kind = { apiVersion: 'kubelet.config.k8s.io/v1beta1', kind: 'KubeletConfiguration' };
+    await this.writeFile(TEST_DROP_IN, JSON.stringify({ ...kind, ...fields }));
+    await this.shell('systemctl restart kubelet');
   }
 
   /** @param archive as `docker save` writes it */

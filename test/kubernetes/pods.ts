@@ -12,6 +12,8 @@ export interface HogOptions {
   readonly who?: 'first process' | 'child';
   /** How long it waits before; default 0. */
   readonly liveMs?: number;
+  /** Instead: a line on its standard input (`TestNamespace.tell`), or the signal by which a container is asked to end. */
+  readonly waitsFor?: 'line' | 'SIGTERM';
   /** Further words of its command line, by which a test knows it again. */
   readonly text?: readonly string[];
   /** Default 32Mi; `none`: only the node's memory is its limit. */
@@ -40,8 +42,9 @@ export interface PodSpec {
 
 export function hog(name: string, options: HogOptions = {}): Container {
   const { who = 'first process', liveMs = 0, text = [], memory = '32Mi', guaranteed = false } = options;
+  const wait = options.waitsFor ?? String(liveMs);
   // It is in its cgroup already: the one to join is /dev/null.
-  const command = who === 'child' ? ['parent', '/dev/null', String(liveMs)] : ['hog', String(liveMs)];
+  const command = who === 'child' ? ['parent', '/dev/null', wait] : ['hog', wait];
   const limits = { memory, ...(guaranteed && { cpu: '100m' }) };
   return {
     name,
@@ -49,7 +52,7 @@ export function hog(name: string, options: HogOptions = {}): Container {
     imagePullPolicy: 'Never',
     command: ['/victim', ...command, ...text],
     // A parent ends when its standard input does.
-    ...(who === 'child' && { stdin: true }),
+    ...((who === 'child' || wait === 'line') && { stdin: true }),
     ...(memory !== 'none' && { resources: { limits, requests: guaranteed ? limits : { memory: '16Mi' } } }),
   };
 }

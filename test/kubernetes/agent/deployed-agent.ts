@@ -1,4 +1,5 @@
 /** The agent as `kubectl apply -k k8s/` brings it onto a node, in the image that users build. */
+import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Incident } from '../../../src/incident.ts';
@@ -17,6 +18,8 @@ const LOOK_MS = { 'node-a': 60_000, 'node-b': 600_000 } as const;
 const TOKEN = crypto.randomUUID();
 /** The agent gives kubelet a minute. */
 const STATEMENT_MS = 90_000;
+const ASK_EVERY_MS = 500;
+const EXEC_MS = 120_000;
 
 export type NodeName = typeof NODE_A.name | typeof NODE_B.name;
 
@@ -119,34 +122,44 @@ export class DeployedAgent {
   }
 
   /**
-   * Waits for what comes after the sinks have got it and is added to what is stored: the cluster's own word on the kill.
-   * kubelet tells an end within seconds; that nothing was said is known after a minute.
+   * As it is stored, once the cluster's own word on the kill is in it, which comes after the sinks have got it: kubelet tells
+   * an end within seconds; that nothing was said is known after a minute.
    */
-  async stored(id: string, isComplete: (incident: Incident) => boolean): Promise<Incident> {
-    let stored: Incident | undefined;
-    await until(
-      async () => {
-        stored = await this.#api(id);
-        return isComplete(stored);
-      },
-      () => `what is said of ${id}: ${JSON.stringify(stored?.statements)}`,
-      Math.max(LOOK_MS[this.node], STATEMENT_MS),
-    );
-    return stored as Incident;
+  async stated(id: string): Promise<Incident> {
+    const path = `/api/incidents/${encodeURIComponent(id)}`;
+    const limit = Math.max(LOOK_MS[this.node], STATEMENT_MS);
+    const incident: unknown = JSON.parse(await this.#get(path, limit, 'JSON.parse(text).statements'));
+    assertValidIncident(incident);
+    assert.ok(incident.statements, `nothing is said of ${id} within ${limit} ms`);
+    return incident;
   }
 
-  /** From inside the pod: there is no way to a pod of node-b. */
-  async #api(id: string): Promise<Incident> {
-    const url = `http://127.0.0.1:9110/api/incidents/${encodeURIComponent(id)}`;
+  /** The page that Prometheus reads. */
+  metrics(): Promise<string> {
+    return this.#get('/metrics');
+  }
+
+  /**
+   * From inside the pod: there is no way to a pod of node-b.
+   *
+   * @param isIt an expression: whether `text` is what is waited for. It is asked there: each start of Node.js takes seconds on node-b
+   */
+  #get(path: string, limitMs = 0, isIt = 'true'): Promise<string> {
     const headers = { authorization: `Bearer ${TOKEN}` };
-    const client = `fetch('${url}', ${JSON.stringify({ headers })}).then(async (answer) => {
-      console.log(await answer.text());
-      process.exitCode = answer.ok ? 0 : 1;
-    })`;
-    const exec = ['exec', DAEMON_SET, `--namespace=${AGENT_NAMESPACE}`, '--', '/usr/bin/node', '-e', client];
-    const incident: unknown = JSON.parse(await this.#cluster.kubectl(exec));
-    assertValidIncident(incident);
-    return incident;
+    const client = `const deadline = Date.now() + ${limitMs};
+      for (;;) {
+        const answer = await fetch('http://127.0.0.1:9110${path}', ${JSON.stringify({ headers })});
+        const text = await answer.text();
+        if (!answer.ok) throw new Error(text);
+        if (${isIt} || Date.now() >= deadline) {
+          console.log(text);
+          break;
+        }
+        await new Promise((resolve) => setTimeout(resolve, ${ASK_EVERY_MS}));
+      }`;
+    const node = ['/usr/bin/node', '--input-type=module', '-e', client];
+    const exec = ['exec', DAEMON_SET, `--namespace=${AGENT_NAMESPACE}`, '--', ...node];
+    return this.#cluster.kubectl(exec, { timeoutMs: limitMs + EXEC_MS });
   }
 
   /** What docs/kubernetes.md tells users to write for options of their own. */

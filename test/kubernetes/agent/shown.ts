@@ -7,7 +7,7 @@ import type { EventObject, TestNamespace } from '../cluster-test.ts';
 const PATIENCE_MS = 300_000;
 
 /** The Events of the agent on this pod, as soon as there is one. */
-export async function untilShown(namespace: TestNamespace, pod: string): Promise<readonly EventObject[]> {
+async function untilShown(namespace: TestNamespace, pod: string): Promise<readonly EventObject[]> {
   let events: readonly EventObject[] = [];
   await until(
     async () => {
@@ -21,7 +21,7 @@ export async function untilShown(namespace: TestNamespace, pod: string): Promise
 }
 
 /**
- * What kubectl prints of a kill: one Warning on the pod, with the victim's command line.
+ * What `kubectl get events` prints of a kill, and `kubectl describe pod`: one Warning on the pod, with the victim's command line.
  *
  * @param uid by which `kubectl describe` finds a pod's Events
  */
@@ -31,6 +31,19 @@ export async function assertShown(
   incident: Incident,
   uid = incident.k8s?.pod?.uid,
 ): Promise<void> {
+  const message = await assertListed(namespace, pod, incident, uid);
+  const described = await namespace.kubectl('describe', 'pod', pod);
+  assert.match(described, /^ +Warning +OOMKilled +\S+( \([^)]*\))? +oom-witness +/m);
+  assert.ok(described.includes(message));
+}
+
+/** What `kubectl get events` prints, also when the pod is gone. @returns the message */
+export async function assertListed(
+  namespace: TestNamespace,
+  pod: string,
+  incident: Incident,
+  uid = incident.k8s?.pod?.uid,
+): Promise<string> {
   const [event, ...more] = await untilShown(namespace, pod);
   assert.deepEqual(more, []);
   assert.equal(event?.type, 'Warning');
@@ -43,11 +56,8 @@ export async function assertShown(
     event.message,
   );
   assert.ok(event.message.includes(command_line), event.message);
-
-  const described = await namespace.kubectl('describe', 'pod', pod);
-  assert.match(described, /^ +Warning +OOMKilled +\S+( \([^)]*\))? +oom-witness +/m);
-  assert.ok(described.includes(event.message));
   assert.match(await namespace.kubectl('get', 'events'), new RegExp(`Warning +OOMKilled +pod/${pod} `));
+  return event.message;
 }
 
 /** Why a name is not there; nothing, when all are. */
