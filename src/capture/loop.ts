@@ -6,7 +6,7 @@
  */
 
 import type { KernelVictim, NoVictim } from '../assemble/kill-report.ts';
-import { loadLibc } from '../kernel/libc.ts';
+import type { LoadedLibc } from '../kernel/libc.ts';
 import { collectGarbage, FIRST_LOOK_MS, LOOK_MS, SpareMemory } from '../spare-memory.ts';
 import type { KillSource, SourceContext } from '../watch/kill-source.ts';
 import { CaptureClock } from './clock.ts';
@@ -28,7 +28,7 @@ export class CaptureLoop {
   readonly #post: (message: CaptureMessage) => void;
   readonly #clock = new CaptureClock(() => Number(process.hrtime.bigint()) / 1e6, Date.now);
   readonly #counters: Counters;
-  readonly #libc = loadLibc();
+  readonly #libc: LoadedLibc;
   readonly #groups: GroupKillSettings;
   readonly #processes: ProcessWatch;
   readonly #source: KillSource;
@@ -42,10 +42,12 @@ export class CaptureLoop {
   /** @param open makes the source of kills */
   constructor(
     options: CaptureOptions,
+    libc: LoadedLibc,
     post: (message: CaptureMessage) => void,
     open: (context: SourceContext) => KillSource,
   ) {
     this.#options = options;
+    this.#libc = libc;
     this.#post = post;
     this.#counters = new Counters(options.counters);
     this.#groups = new GroupKillSettings(options.paths.proc);

@@ -2,7 +2,7 @@
  * Keeps the process table true: by process events as they happen, by scans of /proc at the start, after an overrun and
  * where there are no events, by re-reading everybody in turn, and over a restart of the agent by a journal.
  */
-import { CLONE_NEWCGROUP, type Libc } from '../kernel/libc.ts';
+import { CLONE_NEWCGROUP, type Libc, type LoadedLibc } from '../kernel/libc.ts';
 import { enterNamespace, type ProcConnector, type ProcEventHandler } from '../kernel/proc-connector.ts';
 import { ProcFiles } from '../kernel/proc-files.ts';
 import { Images } from '../processes/images.ts';
@@ -88,7 +88,7 @@ export class ProcessWatch {
   }
 
   /** Everybody who is there, and from now on whoever comes, as far as `drain` is called. */
-  meet(loaded: { libc: Libc } | { missing: string }): void {
+  meet(loaded: LoadedLibc): void {
     this.#reader = this.#openEvents(loaded);
     this.#restored = this.#journal?.restore(new JournalReplay(this.#table, this.#images)) ?? 0;
     if (this.foreign === undefined) {
@@ -134,7 +134,7 @@ export class ProcessWatch {
     this.#journal?.close();
   }
 
-  #openEvents(loaded: { libc: Libc } | { missing: string }): Reader {
+  #openEvents(loaded: LoadedLibc): Reader {
     if (this.foreign !== undefined) return { works: false, problem: this.foreign };
     if ('missing' in loaded) return { works: false, problem: loaded.missing };
     const { proc } = this.#options.paths;

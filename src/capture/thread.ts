@@ -1,6 +1,7 @@
 /** The entry of the capture thread: it never returns to its event loop until it is told to stop. */
 import os from 'node:os';
 import { parentPort } from 'node:worker_threads';
+import { loadLibc } from '../kernel/libc.ts';
 import { CaptureLoop } from './loop.ts';
 import type { CaptureOptions, CaptureOrder, Resumption } from './protocol.ts';
 
@@ -27,11 +28,13 @@ parentPort?.on('message', (order: CaptureOrder) =>
   'paths' in order ? watch.resolve(order) : resume.resolve(order),
 );
 
+// While the program still reads its configuration.
+const libc = loadLibc();
 const options = await watch.promise;
 const open = options.logFile
   ? (await import('../watch/log-file.ts')).openLogFile
   : (await import('../watch/kmsg.ts')).openKmsg;
-const loop = new CaptureLoop(options, (message) => parentPort?.postMessage(message), open);
+const loop = new CaptureLoop(options, libc, (message) => parentPort?.postMessage(message), open);
 loop.meetProcesses();
 const keepingUp = setInterval(() => loop.keepUp(), KEEP_UP_MS);
 const resumption = await resume.promise;

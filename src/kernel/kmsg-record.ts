@@ -20,6 +20,13 @@ const SEMICOLON = 0x3b;
 const NEWLINE = 0x0a;
 const ZERO = 0x30;
 
+/** A record whose text has not been read yet. */
+export interface KmsgHeader extends Omit<KernelRecord, 'text'> {
+  /** Where the text stands in the bytes. */
+  readonly textStart: number;
+  readonly textEnd: number;
+}
+
 /**
  * Reads one record as /dev/kmsg gives it (Documentation/ABI/testing/dev-kmsg): `prefix,sequence,microseconds,flags;text`,
  * where the prefix is level | facility << 3. Further header fields and the dictionary lines after the text are skipped.
@@ -28,6 +35,12 @@ const ZERO = 0x30;
  */
 export function parseKmsgRecord(record: Buffer | string): KernelRecord | undefined {
   const bytes = typeof record === 'string' ? Buffer.from(record, 'utf8') : record;
+  const header = parseKmsgHeader(bytes);
+  return header && withText(header, bytes);
+}
+
+/** All but the text, which costs most. */
+export function parseKmsgHeader(bytes: Buffer): KmsgHeader | undefined {
   const header = [0, 0, 0];
   let at = 0;
   for (let field = 0; field < 3; field++) {
@@ -47,15 +60,21 @@ export function parseKmsgRecord(record: Buffer | string): KernelRecord | undefin
   if (semicolon < 0) return undefined;
   const newline = bytes.indexOf(NEWLINE, at);
   if (newline >= 0 && newline < semicolon) return undefined;
-  const end = newline < 0 ? bytes.length : newline;
   const [prefix, sequence, timestampUs] = header as [number, number, number];
   return {
     level: prefix & 7,
     facility: Math.floor(prefix / 8),
     sequence,
     timestampUs,
-    text: unescapeBytes(bytes, semicolon + 1, end),
+    textStart: semicolon + 1,
+    textEnd: newline < 0 ? bytes.length : newline,
   };
+}
+
+/** @param bytes those that the header was read from */
+export function withText(header: KmsgHeader, bytes: Buffer): KernelRecord {
+  const { level, facility, sequence, timestampUs, textStart, textEnd } = header;
+  return { level, facility, sequence, timestampUs, text: unescapeBytes(bytes, textStart, textEnd) };
 }
 
 /** The kernel writes every byte that is not printable ASCII, and the backslash itself, as `\xNN`. */

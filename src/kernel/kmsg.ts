@@ -5,7 +5,7 @@
  * before we read them; the next read goes on with the oldest one left, and the gap in the sequence numbers is the loss.
  */
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
-import { type KernelRecord, parseKmsgRecord } from './kmsg-record.ts';
+import { type KernelRecord, type KmsgHeader, parseKmsgHeader, withText } from './kmsg-record.ts';
 
 /** A record is at most 8 KiB with its dictionary; a smaller buffer can give EINVAL. */
 const RECORD_BUFFER = 16 << 10;
@@ -65,6 +65,15 @@ export class KmsgReader {
    * @throws as read(2), but for what is part of reading on: EAGAIN, EINTR and EPIPE
    */
   drain(take: (record: KernelRecord) => void, limit: number): 'empty' | 'more' {
+    return this.#each((header, bytes) => take(withText(header, bytes)), limit);
+  }
+
+  /** As `drain`, for records that nobody wants: only their place is read. */
+  skip(limit: number): 'empty' | 'more' {
+    return this.#each(() => {}, limit);
+  }
+
+  #each(take: (header: KmsgHeader, bytes: Buffer) => void, limit: number): 'empty' | 'more' {
     for (let count = 0; count < limit; count++) {
       let length: number;
       try {
@@ -80,7 +89,8 @@ export class KmsgReader {
         throw error;
       }
       if (length === 0) throw new Error('the kernel log came to an end, which the real one never does');
-      const record = parseKmsgRecord(this.#buffer.subarray(0, length));
+      const bytes = this.#buffer.subarray(0, length);
+      const record = parseKmsgHeader(bytes);
       if (record === undefined) continue;
       const expected = this.#next;
       if (expected !== undefined) {
@@ -88,7 +98,7 @@ export class KmsgReader {
         if (record.sequence > expected) this.#observer.lost(record.sequence - expected, record.sequence);
       }
       this.#next = record.sequence + 1;
-      take(record);
+      take(record, bytes);
     }
     return 'more';
   }

@@ -76,8 +76,10 @@ export function errnoName(errno: number): string {
   }
 }
 
+export type LoadedLibc = { readonly libc: Libc } | { readonly missing: string };
+
 /** @returns what the capture thread needs of libc, or why there is none */
-export function loadLibc(): { libc: Libc } | { missing: string } {
+export function loadLibc(): LoadedLibc {
   const loaded = loadFunctions<Omit<Libc, 'errno' | 'addressOf'>>(signatures);
   if ('missing' in loaded) return loaded;
   const { functions, errno, addressOf } = loaded;

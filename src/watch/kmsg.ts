@@ -75,10 +75,12 @@ class KmsgSource implements KillSource {
         },
         after,
       );
-      const take = (record: KernelRecord) => {
-        if (after !== undefined) this.#history.push(record);
-      };
-      while (this.#kmsg.drain(take, RECORDS_PER_TURN) === 'more');
+      const kmsg = this.#kmsg;
+      const read = (): 'empty' | 'more' =>
+        after === undefined
+          ? kmsg.skip(RECORDS_PER_TURN)
+          : kmsg.drain((record) => this.#history.push(record), RECORDS_PER_TURN);
+      while (read() === 'more');
       this.#historyEnd = this.#kmsg.sequence;
       return { works: true };
     } catch (error) {

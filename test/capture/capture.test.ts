@@ -11,6 +11,7 @@ import { CaptureLoop } from '../../src/capture/loop.ts';
 import type { CaptureMessage, Resumption } from '../../src/capture/protocol.ts';
 import { DEFAULT_PATHS, readHost } from '../../src/host.ts';
 import type { Victim } from '../../src/incident.ts';
+import { loadLibc } from '../../src/kernel/libc.ts';
 import { openKmsg } from '../../src/watch/kmsg.ts';
 import { type Cgroup, launch, makeCgroup, victimProgram, whyNoKills } from '../kills/kills.ts';
 
@@ -74,7 +75,7 @@ describe('between the scan of the processes and the first look at the kernel’s
       taken: new Int32Array(new SharedArrayBuffer(4)),
       counters: new Counters().shared,
     };
-    const loop = new CaptureLoop(options, (message) => messages.push(message), openKmsg);
+    const loop = new CaptureLoop(options, loadLibc(), (message) => messages.push(message), openKmsg);
     loop.meetProcesses();
     child.stdin.end('go\n');
     assert.deepEqual(await once(child, 'exit'), [null, 'SIGKILL']);

@@ -56,6 +56,14 @@ describe('reading the kernel’s log', () => {
     assert.deepEqual(said, ['took 1', 'took 2', 'took 3']);
   });
 
+  it('skips what nobody wants, and keeps its place all the same', () => {
+    const { reader, drain, said } = reading([record(7), record(8), record(9), record(11)]);
+    assert.equal(reader.skip(2), 'more');
+    assert.equal(reader.sequence, 8);
+    drain();
+    assert.deepEqual(said, ['took 9', 'lost 1 before 11', 'took 11']);
+  });
+
   it('survives an overrun, counts it, and knows how many records are gone', () => {
     const { drain, said } = reading([record(1), EPIPE, record(12), record(13)]);
     assert.equal(drain(), 'empty');
