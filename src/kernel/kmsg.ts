@@ -69,7 +69,7 @@ export class KmsgReader {
   }
 
   /** As `drain`, for records that nobody wants: only their place is read. */
-  skip(limit: number): 'empty' | 'more' {
+  passOver(limit: number): 'empty' | 'more' {
     return this.#each(() => {}, limit);
   }
 

@@ -78,7 +78,7 @@ class KmsgSource implements KillSource {
       const kmsg = this.#kmsg;
       const read = (): 'empty' | 'more' =>
         after === undefined
-          ? kmsg.skip(RECORDS_PER_TURN)
+          ? kmsg.passOver(RECORDS_PER_TURN)
           : kmsg.drain((record) => this.#history.push(record), RECORDS_PER_TURN);
       while (read() === 'more');
       this.#historyEnd = this.#kmsg.sequence;

@@ -56,9 +56,9 @@ describe('reading the kernel’s log', () => {
     assert.deepEqual(said, ['took 1', 'took 2', 'took 3']);
   });
 
-  it('skips what nobody wants, and keeps its place all the same', () => {
+  it('passes over what nobody wants, and keeps its place all the same', () => {
     const { reader, drain, said } = reading([record(7), record(8), record(9), record(11)]);
-    assert.equal(reader.skip(2), 'more');
+    assert.equal(reader.passOver(2), 'more');
     assert.equal(reader.sequence, 8);
     drain();
     assert.deepEqual(said, ['took 9', 'lost 1 before 11', 'took 11']);
