@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import type { Option } from '../src/config/option.ts';
 import { encodeEvents } from '../src/event-format.ts';
-import { terminalBlock } from '../src/message/terminal.ts';
+import { styleOf, terminalBlock } from '../src/message/terminal.ts';
 import { DELIVERED, type Delivery, type Outcome, type Sink, type SinkContext } from '../src/sink.ts';
 
 const MODES = ['text', 'json', 'off'] as const;
@@ -69,20 +69,11 @@ class StdoutSink implements Sink {
   #render(delivery: Delivery): string {
     const { stdout, eventFormat, kernelVersionLine, now } = this.#context;
     if (this.#mode === 'text')
-      return terminalBlock(delivery.incident, delivery.recurrence, {
-        columns: stdout.columns,
-        colour: hasColours(stdout),
-        now: now(),
-      });
+      return terminalBlock(delivery.incident, delivery.recurrence, styleOf(stdout, now()));
     return encodeEvents(delivery.incident, eventFormat, kernelVersionLine, now())
       .map(({ body }) => `${JSON.stringify(body)}\n`)
       .join('');
   }
-}
-
-/** Node.js's terminal streams know; they heed NO_COLOR and TERM=dumb. */
-function hasColours(stdout: SinkContext['stdout'] & { hasColors?: () => boolean }): boolean {
-  return stdout.isTTY === true && (stdout.hasColors?.() ?? false);
 }
 
 function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {

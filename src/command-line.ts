@@ -1,4 +1,5 @@
 import { Argument, Command, CommanderError, Option as CommanderOption, Help } from 'commander';
+import type { AnalyzeForm } from './analyze/run.ts';
 import { type Catalogue, headingOf, secretFileName } from './config/catalogue.ts';
 import { dashed, environmentName, type Option } from './config/option.ts';
 import type { Flag } from './config.ts';
@@ -8,8 +9,11 @@ import { shown } from './format.ts';
 export interface Commands {
   run(flags: readonly Flag[]): Promise<number>;
   watch(flags: readonly Flag[]): Promise<number>;
-  /** @param files as they were given; none means standard input */
-  analyze(files: readonly string[], flags: readonly Flag[]): Promise<number>;
+  /**
+   * @param files as they were given; none means standard input
+   * @param form undefined: whichever suits the output
+   */
+  analyze(files: readonly string[], form: AnalyzeForm | undefined, flags: readonly Flag[]): Promise<number>;
   printConfig(flags: readonly Flag[], asJson: boolean): Promise<number>;
 }
 
@@ -71,11 +75,12 @@ export async function execute(
     });
   program
     .command('analyze')
-    .description('the same from recorded kernel logs: dmesg, journalctl, syslog files')
+    .description('tell every OOM kill in recorded kernel logs: dmesg, journalctl, syslog files')
     .argument('[FILE...]', 'logs to read; - or none is standard input')
-    .option('--json', 'one JSON incident per line (there is no other form yet)')
-    .action(async (files: string[]) => {
-      exitCode = await commands.analyze(files, flags);
+    .addOption(new CommanderOption('--text', 'for people (the default on a terminal)').conflicts('json'))
+    .option('--json', 'one JSON incident a line (the default elsewhere)')
+    .action(async (files: string[], { text, json }: { text?: boolean; json?: boolean }) => {
+      exitCode = await commands.analyze(files, text ? 'text' : json ? 'json' : undefined, flags);
     });
   program
     .command('config')
@@ -142,7 +147,7 @@ before file. oom-notifier's flags, LOGGING_LEVEL and HOSTNAME mean what they mea
 Examples:
   oom-witness                                          print kills on this terminal
   oom-witness --kafka-brokers kafka:9092 --kafka-topic oom --slack-webhook-file /run/secrets/slack
-  dmesg | oom-witness analyze - --json                 what was killed, from a log
+  dmesg | oom-witness analyze                          what was killed, from a log
   ${ENVIRONMENT}LISTEN=off oom-witness config print      what would be used, and why
 
 Exit codes: 0 stopped as asked, 1 nothing can be watched or a fault, 2 wrong options or settings

@@ -58,12 +58,12 @@ async function runCommand(thread: Worker | undefined, stop: AbortController): Pr
       return runClusterWatch(config, io);
     },
 
-    async analyze(files, [unused]) {
+    async analyze(files, form, [unused]) {
       if (unused !== undefined)
         throw new UsageError(`--${unused.name} means nothing to analyze. See oom-witness analyze --help.`);
       const { runAnalyze } = await import('./analyze/run.ts');
       const { stdout, stderr } = process;
-      const io = { stdout, stderr, signal: stop.signal, stdin: () => process.stdin };
+      const io = { form, stdout, stderr, signal: stop.signal, stdin: () => process.stdin };
       return runAnalyze(files.length > 0 ? files : ['-'], io);
     },
 

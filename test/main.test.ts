@@ -191,6 +191,14 @@ test('watch has no thread that waits for what to capture, wherever its flags sta
   }
 });
 
+test('analyze writes for programs into a pipe, and for people when it is asked to', () => {
+  const log = fileURLToPath(new URL('./fixtures/kmsg/6.1/child.kmsg', import.meta.url));
+  assert.match(run(['analyze', log]).out, /^\{"schema":/);
+  assert.match(run(['analyze', '--json', log]).out, /^\{"schema":/);
+  assert.match(run(['analyze', '--text', log]).out, /^--:--:-- {2}OOM KILL {2}/);
+  assert.match(run(['analyze', '--text', '--json', log]).err, /'--text' cannot be used with option '--json'/);
+});
+
 test('analyze gets the files, and standard input where there is none', () => {
   assert.equal(runWithStandIns(['analyze', 'a.log', '-', '--json']).out, 'a.log\n-\n');
   assert.equal(runWithStandIns(['analyze', '--json']).out, '-\n');

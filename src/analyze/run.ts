@@ -1,13 +1,20 @@
 import { uptime } from 'node:os';
 import { DEFAULT_PATHS, readHost } from '../host.ts';
 import type { Incident } from '../incident.ts';
+import { styleOf, type TextStream, terminalBlock } from '../message/terminal.ts';
 import { type AnalyzeOptions, analyze } from './analyze.ts';
 import { openInput, unpacked, untilAborted } from './open-input.ts';
+import { Recurrences } from './recurrences.ts';
+
+/** What people read, or one incident per line for programs. */
+export type AnalyzeForm = 'text' | 'json';
 
 export interface AnalyzeIo {
+  /** Undefined: text on a terminal, JSON otherwise. */
+  readonly form?: AnalyzeForm | undefined;
   /** Not touched unless `-` is asked for. */
   readonly stdin: () => NodeJS.ReadableStream;
-  readonly stdout: NodeJS.WritableStream;
+  readonly stdout: NodeJS.WritableStream & TextStream;
   readonly stderr: NodeJS.WritableStream;
   /** Ends the reading; what was found so far is told. */
   readonly signal?: AbortSignal;
@@ -16,12 +23,13 @@ export interface AnalyzeIo {
 }
 
 /**
- * `oom-witness analyze [FILE...|-] --json`: one incident per line on stdout.
+ * `oom-witness analyze [FILE...|-]`: the kills on stdout.
  *
  * @returns the exit code: 0, also when there was no kill; 2 when an input could not be read
  */
 export async function runAnalyze(files: readonly string[], io: AnalyzeIo): Promise<number> {
   const now = (io.now ?? Date.now)();
+  const rendered = renderer(io, now);
   let lines = 0;
   let kills = 0;
   let noVictims = 0;
@@ -42,7 +50,7 @@ export async function runAnalyze(files: readonly string[], io: AnalyzeIo): Promi
       const source = file === '-' ? (io.stdin() as AsyncIterable<Buffer>) : openInput(file);
       for await (const incident of analyze(unpacked(untilAborted(source, io.signal)), options)) {
         kills += 1;
-        await writeLine(io.stdout, incident);
+        await write(io.stdout, rendered(incident));
       }
     } catch (error) {
       io.stderr.write(`oom-witness: cannot read ${name}: ${reason(error)}\n`);
@@ -69,9 +77,16 @@ function thisMachine(now: number): Pick<AnalyzeOptions, 'bootTime' | 'bootId' | 
   };
 }
 
-async function writeLine(stdout: NodeJS.WritableStream, incident: Incident): Promise<void> {
-  if (!stdout.write(`${JSON.stringify(incident)}\n`))
-    await new Promise((resume) => stdout.once('drain', resume));
+function renderer({ form, stdout }: AnalyzeIo, now: number): (incident: Incident) => string {
+  if ((form ?? (stdout.isTTY ? 'text' : 'json')) === 'json')
+    return (incident) => `${JSON.stringify(incident)}\n`;
+  const style = styleOf(stdout, now);
+  const recurrences = new Recurrences();
+  return (incident) => terminalBlock(incident, recurrences.of(incident), style);
+}
+
+async function write(stdout: NodeJS.WritableStream, text: string): Promise<void> {
+  if (!stdout.write(text)) await new Promise((resume) => stdout.once('drain', resume));
 }
 
 function reason(error: unknown): string {

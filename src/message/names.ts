@@ -9,7 +9,13 @@ export function name(text: string): string {
 }
 
 export function node(incident: Incident): string {
-  return name(incident.k8s?.node?.name ?? incident.host.name);
+  const known = incident.k8s?.node?.name ?? incident.host.name;
+  return known === '' ? 'an unnamed machine' : name(known);
+}
+
+/** A log without wall-clock time (dmesg) leaves the time at zero. */
+export function isTimeKnown({ time }: Incident): boolean {
+  return Date.parse(time) !== 0;
 }
 
 /**

@@ -2,6 +2,7 @@ import { clockTime, shown } from '../format.ts';
 import type { Incident } from '../incident.ts';
 import { type Died, messageOf } from '../message.ts';
 import type { Recurrence } from '../sink.ts';
+import { isTimeKnown, whyUnknown } from './names.ts';
 
 export interface TerminalStyle {
   /** Width in characters; undefined: lines are not wrapped, and commands cut at a length that is still read. */
@@ -9,6 +10,19 @@ export interface TerminalStyle {
   readonly colour: boolean;
   /** Milliseconds since the epoch: an incident of another day shows its date. */
   readonly now: number;
+}
+
+/** Where the block is printed: a terminal, a pipe or a file. */
+export interface TextStream {
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+  hasColors?(): boolean;
+}
+
+/** The style of a stream. Node.js's terminal streams know their colours; they heed NO_COLOR and TERM=dumb. */
+export function styleOf(stream: TextStream, now: number): TerminalStyle {
+  const colour = stream.isTTY === true && (stream.hasColors?.() ?? false);
+  return { columns: stream.columns, colour, now };
 }
 
 const BOLD_RED = '\u001b[1;31m';
@@ -42,6 +56,7 @@ export function terminalBlock(incident: Incident, recurrence: Recurrence, style:
     ['memory', message.memory],
     ['why', message.why],
     ['before', message.before],
+    ['when', whyUnknown(incident, 'time')],
   ];
   const body = rows.flatMap(([label, text]) =>
     (text === undefined ? [] : wrapped(text, width)).map(
@@ -49,7 +64,7 @@ export function terminalBlock(incident: Incident, recurrence: Recurrence, style:
         `${' '.repeat(LABEL_AT)}${paint(DIM, (index === 0 ? label : '').padEnd(TEXT_AT - LABEL_AT))}${line}`,
     ),
   );
-  const time = clockTime(Date.parse(incident.time), style.now, 'local');
+  const time = isTimeKnown(incident) ? clockTime(Date.parse(incident.time), style.now, 'local') : '--:--:--';
   const what = paint(warning ? BOLD_YELLOW : BOLD_RED, message.what.toUpperCase());
   return `${[`${time}  ${what}  ${paint(BOLD, message.who)}`, ...body].join('\n')}\n`;
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { PassThrough, Readable, Writable } from 'node:stream';
 import { type TestContext, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { runAnalyze } from '../../src/analyze/run.ts';
+import { type AnalyzeForm, runAnalyze } from '../../src/analyze/run.ts';
 import { fixture } from '../kmsg-fixture.ts';
 import { assertValidIncident } from '../validate-incident.ts';
 
@@ -13,16 +13,29 @@ const KILL = `${fixture('6.1/child').lines.join('\n')}\n`;
 
 class Sink extends Writable {
   text = '';
+  readonly isTTY: boolean;
+
+  constructor(isTTY = false) {
+    super();
+    this.isTTY = isTTY;
+  }
+
   override _write(chunk: Buffer, _encoding: string, done: () => void): void {
     this.text += chunk;
     done();
   }
 }
 
-async function run(files: readonly string[], stdin: Readable = Readable.from([]), signal?: AbortSignal) {
-  const stdout = new Sink();
+async function run(
+  files: readonly string[],
+  stdin: Readable = Readable.from([]),
+  signal?: AbortSignal,
+  { form, isTTY }: { form?: AnalyzeForm; isTTY?: boolean } = {},
+) {
+  const stdout = new Sink(isTTY);
   const stderr = new Sink();
   const exit = await runAnalyze(files, {
+    form,
     stdin: () => stdin,
     stdout,
     stderr,
@@ -49,6 +62,33 @@ test('one incident per line on stdout, nothing on stderr', async (t) => {
   const lines = stdout.trimEnd().split('\n');
   assert.equal(lines.length, 11);
   for (const line of lines) assertValidIncident(JSON.parse(line));
+});
+
+test('text on a terminal, JSON otherwise, unless it is said', async (t) => {
+  const path = file(t, 'a.kmsg', KILL);
+  const told = async (form?: AnalyzeForm, isTTY?: boolean) =>
+    (await run([path], undefined, undefined, { form, isTTY })).stdout;
+  const text = await told(undefined, true);
+  assert.match(text, /^--:--:-- {2}OOM KILL {2}container \w{12} \(pod uid .*\) on an unnamed machine\n/);
+  assert.match(text, /\n {10}when {6}the log has no wall-clock time, only \d+\.\d{3} s since boot\n$/);
+  assert.equal(await told('text'), text);
+  assert.match(await told(), /^\{"schema":/);
+  assert.match(await told('json', true), /^\{"schema":/);
+});
+
+test('the text counts what was killed before, through all files', async (t) => {
+  const log = (hour: number) =>
+    file(
+      t,
+      `${hour}.log`,
+      `2026-11-21T0${hour}:00:00Z node-7 kernel: Memory cgroup out of memory: Killed process 77 (java) total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB\n`,
+    );
+  const { stdout } = await run([log(3), log(1), log(4)], undefined, undefined, { form: 'text' });
+  assert.deepEqual(stdout.match(/(?<=before {4}).*(?= \()|no earlier.*/g), [
+    'no earlier kill of java on node-7 is known',
+    'no earlier kill of java on node-7 is known',
+    '3rd kill of java on node-7 in 3 h',
+  ]);
 });
 
 test('- is standard input', async () => {
