@@ -39,14 +39,29 @@ function message(incident: Incident, recurrence: Recurrence = FIRST) {
 test("a pod's container over its own limit", () => {
   assert.deepEqual(terminal(containerKill(), THIRD), [
     '03:14:15  OOM KILL  web/shop (pod shop-5d8f7c-x2x, container shop) on node-7',
-    '          died      java, pid 4243: java -Xmx2g -XX:+UseG1GC -Dshop.database … /shop.jar --spring.profiles.active=prod',
+    '          died      java, pid 4243: java -Xmx2g -XX:+UseG1GC -Dshop.database.pool.size=64',
+    '                    -Dshop.cache.directory=/var/cache/shop -jar /app/shop.jar --spring.profiles.active=prod',
     "          memory    1.98 GiB of the container's limit of 2.00 GiB (anonymous 1.96, file 0.02)",
     '          why       the container hit its own limit; java itself asked for the memory',
     '          before    3rd kill of web/shop in 2 h 10 min (last 02:58)',
   ]);
 });
 
-test('a child whose container lives on: nobody else will tell', () => {
+test('a command line that is too long for everybody is cut in the middle, on a narrow terminal no shorter', () => {
+  const kill = containerKill();
+  const command_line = `java ${'-Done=two '.repeat(50)}com.example.Orders --server.port=8080`;
+  const process = { ...kill.process, command_line };
+  const shownOn = (columns: number) => {
+    const text = terminal({ ...kill, process }, FIRST, columns)
+      .join(' ')
+      .replaceAll(/ +/g, ' ');
+    return /java, pid 4243: (.*?) memory/.exec(text)?.[1];
+  };
+  assert.match(shownOn(80)!, /^java -Done=two .* … .*com\.example\.Orders --server\.port=8080$/);
+  assert.equal(shownOn(80), shownOn(400));
+});
+
+test('a child whose container lives on: its status will not tell', () => {
   assert.deepEqual(terminal(childKill(), FIRST, 400).slice(0, 2), [
     '03:14:15  OOM KILL  web/thumbs (pod thumbs-0, container thumbs) on node-7',
     '          died      convert, pid 977: convert -resize 4000x4000 /tmp/in.tiff /tmp/out.jpeg (the container lives on: Kubernetes will not report this)',
@@ -69,9 +84,10 @@ test('that the container lives on is not guessed', () => {
 });
 
 test('a group kill names them all, and the command line of the first', () => {
-  assert.deepEqual(terminal(groupKill(), FIRST, 123).slice(1, 3), [
+  assert.deepEqual(terminal(groupKill(), FIRST, 123).slice(1, 4), [
     '          died      java, pid 4243, and 3 more (the whole container, memory.oom.group): sh 4240, tail 4251, curl 4260',
-    '          command   java -Xmx2g -XX:+UseG1GC -Dshop.database.pool.size … p -jar /app/shop.jar --spring.profiles.active=prod',
+    '          command   java -Xmx2g -XX:+UseG1GC -Dshop.database.pool.size=64 -Dshop.cache.directory=/var/cache/shop -jar',
+    '                    /app/shop.jar --spring.profiles.active=prod',
   ]);
 });
 
@@ -228,7 +244,7 @@ test('what fills the memory is said where it is not the usual', () => {
 });
 
 test('a warning is not called a kill, and an unseen kill does not pretend to know', () => {
-  const warning = terminal({ ...containerKill(), kind: 'oom_warning' });
+  const warning = terminal({ ...containerKill(), kind: 'oom_warning' }, FIRST, 400);
   assert.match(warning[0]!, /OOM WARNING {2}web\/shop/);
   assert.match(warning[1]!, /^ +at risk +java, pid 4243/);
   assert.match(warning[3]!, /the container is close to its own limit$/);

@@ -5,7 +5,7 @@ import type { Recurrence } from '../sink.ts';
 import { isTimeKnown, whyUnknown } from './names.ts';
 
 export interface TerminalStyle {
-  /** Width in characters; undefined: lines are not wrapped, and commands cut at a length that is still read. */
+  /** Width in characters; undefined: lines are not wrapped. */
   readonly columns?: number;
   readonly colour: boolean;
   /** Milliseconds since the epoch: an incident of another day shows its date. */
@@ -36,9 +36,11 @@ const LABEL_AT = 10;
 const TEXT_AT = 20;
 /** Narrower terminals wrap by themselves. */
 const LEAST_COLUMNS = 60;
-const LONGEST_COMMAND = 160;
-/** With less of it the command gets a line of its own. */
-const LEAST_COMMAND = 30;
+/**
+ * So much of a command line is shown, on more lines where it must be: which of many programs in one
+ * interpreter it was often stands in the middle.
+ */
+const COMMAND = 160;
 
 /** The block of lines that a person reads about one incident, ending with a newline. */
 export function terminalBlock(incident: Incident, recurrence: Recurrence, style: TerminalStyle): string {
@@ -48,11 +50,8 @@ export function terminalBlock(incident: Incident, recurrence: Recurrence, style:
   const warning = incident.kind === 'oom_warning';
 
   const rows: (readonly [label: string, text: string | undefined])[] = [
-    [warning ? 'at risk' : 'died', diedText(message.died, width)],
-    [
-      'command',
-      message.died.others && message.died.command && shown(message.died.command, width ?? LONGEST_COMMAND),
-    ],
+    [warning ? 'at risk' : 'died', diedText(message.died)],
+    ['command', message.died.others && message.died.command && shown(message.died.command, COMMAND)],
     ['memory', message.memory],
     ['why', message.why],
     ['before', message.before],
@@ -69,13 +68,11 @@ export function terminalBlock(incident: Incident, recurrence: Recurrence, style:
   return `${[`${time}  ${what}  ${paint(BOLD, message.who)}`, ...body].join('\n')}\n`;
 }
 
-/** `java, pid 4243: java -Xmx2g … --spring.profiles.active=prod (note)`; the command gets what is left of the line. */
-function diedText({ process, others, command, note }: Died, width: number | undefined): string {
+/** `java, pid 4243: java -Xmx2g … --spring.profiles.active=prod (note)` */
+function diedText({ process, others, command, note }: Died): string {
   const tail = note === undefined ? '' : ` (${note})`;
   if (others !== undefined) return `${process}: ${others}${tail}`;
-  if (command === undefined) return `${process}${tail}`;
-  const room = width === undefined ? LONGEST_COMMAND : width - (process.length % width) - 2;
-  return `${process}: ${shown(command, room < LEAST_COMMAND ? LEAST_COLUMNS - TEXT_AT : room)}${tail}`;
+  return command === undefined ? `${process}${tail}` : `${process}: ${shown(command, COMMAND)}${tail}`;
 }
 
 /** At spaces, so that no line is longer than `width`; a word that is longer is cut. */
