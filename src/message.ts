@@ -34,7 +34,7 @@ export interface Died {
   readonly others?: string;
   /** The whole command line, still hostile: pass it through `shown` or `printable`. */
   readonly command?: string;
-  /** That nobody else will report it, or why the command line is not known. */
+  /** That its container lives on, or why the command line is not known. */
   readonly note?: string;
 }
 
@@ -126,7 +126,7 @@ function livesOn({ process, victims, tasks, k8s, container }: Incident): string 
   const dead = new Set(victims.map((victim) => victim.process.pid));
   const parent = tasks?.find((task) => task.pid === process.parent_pid);
   if (!parent || dead.has(parent.pid) || RUNTIMES.test(parent.name)) return undefined;
-  return `the container lives on: ${k8s ? 'Kubernetes' : 'its runtime'} will not report this`;
+  return `the container lives on${k8s ? ': its status in Kubernetes does not show this' : ''}`;
 }
 
 function whyNoCommand(incident: Incident): string {

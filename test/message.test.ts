@@ -64,8 +64,12 @@ test('a command line that is too long for everybody is cut in the middle, on a n
 test('a child whose container lives on: its status will not tell', () => {
   assert.deepEqual(terminal(childKill(), FIRST, 400).slice(0, 2), [
     '03:14:15  OOM KILL  web/thumbs (pod thumbs-0, container thumbs) on node-7',
-    '          died      convert, pid 977: convert -resize 4000x4000 /tmp/in.tiff /tmp/out.jpeg (the container lives on: Kubernetes will not report this)',
+    '          died      convert, pid 977: convert -resize 4000x4000 /tmp/in.tiff /tmp/out.jpeg (the container lives on: its status in Kubernetes does not show this)',
   ]);
+});
+
+test('that Kubernetes does not show it is said of its containers', () => {
+  assert.equal(message({ ...childKill(), k8s: undefined }).died.note, 'the container lives on');
 });
 
 test('that the container lives on is not guessed', () => {

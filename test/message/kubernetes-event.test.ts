@@ -34,7 +34,7 @@ test('not for the first time', () => {
 test('what Kubernetes will not say by itself', () => {
   assert.match(
     eventMessage(childKill(), FIRST, 'Pod'),
-    /^convert \(pid 977\) in container thumbs was killed: container limit 512 MiB, used 512 MiB\. The container lives on: Kubernetes will not report this\. Command: convert -resize/,
+    /^convert \(pid 977\) in container thumbs was killed: container limit 512 MiB, used 512 MiB\. The container lives on: its status in Kubernetes does not show this\. Command: convert -resize/,
   );
 });
 
