@@ -11,7 +11,7 @@ import type { Recurrence } from './sink.ts';
 export interface Message {
   /** `OOM kill`, `OOM warning` */
   readonly what: string;
-  /** `web/shop`, or `node-7 ran out of memory` */
+  /** `web/shop`, `node-7 ran out of memory`, or the process where nothing else is known */
   readonly subject: string;
   /** The subject, with pod, container and node. */
   readonly who: string;
@@ -50,15 +50,13 @@ export function messageOf(incident: Incident, recurrence: Recurrence, zone: Time
   const place = workload(incident);
   const details = podAndContainer(incident);
   const bracketed = details === undefined ? '' : ` (${details})`;
+  // The machine's name alone would say that the machine died.
+  const thing = place ?? nameOfVictim(incident);
   const outOfMemory = `${node(incident)} ran out of memory`;
   return {
     what: WHAT[incident.kind],
-    subject: nodeWide ? outOfMemory : (place ?? node(incident)),
-    who: nodeWide
-      ? outOfMemory
-      : place === undefined
-        ? node(incident)
-        : `${place}${bracketed} on ${node(incident)}`,
+    subject: nodeWide ? outOfMemory : thing,
+    who: nodeWide ? outOfMemory : `${thing}${bracketed} on ${node(incident)}`,
     died: died(incident),
     memory: memory(incident),
     why: why(incident),
@@ -92,6 +90,10 @@ function died(incident: Incident): Died {
 /** A kill that only a counter or the cluster tells of has no known victim: pid 0. */
 function isNamed({ process }: Incident): boolean {
   return process.pid !== 0;
+}
+
+function nameOfVictim(incident: Incident): string {
+  return isNamed(incident) ? name(incident.process.name) : 'a process';
 }
 
 /** Where the machine itself is the subject, the victim's owner has not been named yet: ` of web/shop (pod …, 3.10 GiB)`. */
@@ -150,8 +152,7 @@ function before(incident: Incident, { nth, firstTime, lastTime }: Recurrence, zo
 /** `OOM kill: java in web/shop on node-7, container limit 2.00 GiB (3rd in 2 h)` */
 function sentence(incident: Incident, { nth, firstTime }: Recurrence): string {
   const others = incident.victims.length - 1;
-  const who = isNamed(incident) ? name(incident.process.name) : 'a process';
-  const whom = `${who}${others > 0 ? ` and ${others} more` : ''}`;
+  const whom = `${nameOfVictim(incident)}${others > 0 ? ` and ${others} more` : ''}`;
   const place = workload(incident);
   const where = place === undefined ? '' : ` in ${place}`;
   const on = ranOutAsAWhole(incident) ? '' : ` on ${node(incident)}`;

@@ -167,7 +167,7 @@ test('a service of a virtual machine', () => {
   assert.equal(sentence, 'OOM kill: nginx in nginx.service on node-7, service limit 256 MiB');
 });
 
-test("the workload's name: the owner of the pod, else the pod, the container, the unit, the machine", () => {
+test("the workload's name: the owner of the pod, else the pod, the container, the unit, the process", () => {
   const { k8s } = containerKill();
   const whole: Incident = { ...containerKill(), k8s: undefined, container: undefined };
   const namespace = { name: 'web' };
@@ -189,7 +189,8 @@ test("the workload's name: the owner of the pod, else the pod, the container, th
     ],
     [{ container: { id: '4bf1c3d5e7a9b0c2', name: 'db' } }, 'container db on node-7'],
     [{ systemd: { unit: 'nginx.service', slice: 'system.slice' } }, 'nginx.service on node-7'],
-    [{}, 'node-7'],
+    [{}, 'java on node-7'],
+    [{ host: { name: '' } }, 'java on an unnamed machine'],
   ];
   for (const [fields, who] of expected) assert.equal(message({ ...whole, ...fields }).who, who);
 });
