@@ -46,7 +46,7 @@ describe('every recorded scenario comes out as it really happened', () => {
         }
         if (oom.scope === 'node')
           assert.ok(oom.limit_owner === 'node' && report.memory?.ram && report.memory.free);
-        if (!oom.header_seen) assert.match(report.unknown['oom.trigger'] ?? '', /rate limited/);
+        if (!oom.header_seen) assert.match(report.unknown['oom.trigger'] ?? '', /at most ten kills/);
         assert.equal(report.kernel, oom.header_seen ? truth.kernel : undefined);
         assertValidIncident(toIncident(report));
       }

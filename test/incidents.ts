@@ -300,7 +300,7 @@ export function headerlessKill(): Incident {
     oom: { scope: 'cgroup', group_kill: false, header_seen: false },
     container: whole.container,
     k8s: whole.k8s,
-    unknown: { 'oom.trigger': 'the kernel rate limited the header of its report (10 in 5 s)' },
+    unknown: { 'oom.trigger': 'the kernel explains at most ten kills in 5 s, and only named this one' },
   });
 }
 

@@ -131,15 +131,37 @@ test('what is not known is said with the reason, not guessed', () => {
     '          died      java, pid 4243 (full command line unknown: it started and died while the agent was down)',
   );
   const headerless = message(headerlessKill());
-  assert.equal(
-    headerless.memory,
-    'java held 1.97 GiB; usage and limit unknown: the kernel rate limited the header of its report (10 in 5 s)',
-  );
+  assert.equal(headerless.memory, 'java held 1.97 GiB; usage and limit unknown');
   assert.equal(
     headerless.why,
-    'whose limit it was is unknown: the kernel rate limited the header of its report (10 in 5 s)',
+    'the limit of the container was hit, or one above it; which is unknown: the kernel explains at most ten kills in 5 s, and only named this one',
   );
   assert.equal(headerless.sentence, 'OOM kill: java in web/shop on node-7, limit unknown');
+});
+
+test("where the kernel named no limit, the victim's own group is told", () => {
+  const { k8s, container, ...bare } = headerlessKill();
+  const unknown = { 'oom.trigger': 'why' };
+  const why = (changes: Partial<Incident>) => message({ ...bare, unknown, ...changes }).why;
+  assert.equal(
+    why({ process: { ...bare.process, cgroup: '/batch/night' } }),
+    'the limit of the cgroup (group of processes) /batch/night was hit, or one above it; which is unknown: why',
+  );
+  assert.match(
+    why({ systemd: { unit: 'nginx.service' } }),
+    /^the limit of the service was hit, or one above/,
+  );
+  const noGroup = { ...bare.process, cgroup: undefined };
+  assert.equal(why({ process: noGroup }), 'whose limit it was is unknown: why');
+  assert.equal(why({ oom: { ...bare.oom, scope: 'unknown' } }), 'whose limit it was is unknown: why');
+});
+
+test('one reason for both is said once, another one where it belongs', () => {
+  const { oom, ...rest } = headerlessKill();
+  const unknown = { 'oom.usage': 'not printed' };
+  assert.match(message({ ...rest, oom, unknown }).memory!, /; usage and limit unknown: not printed$/);
+  const known = message({ ...rest, oom: { ...oom, limit_owner: 'container', limit_cgroup: '/a' } });
+  assert.match(known.memory!, /; usage and limit unknown: the kernel explains/);
 });
 
 test('that the whole machine ran out may be a conclusion, and then says so', () => {

@@ -112,7 +112,7 @@ export class ReportHead {
       unknown['oom.trigger'] =
         this.#choice !== undefined || this.#usage.size > 0
           ? 'the first records of the report are missing'
-          : 'the kernel rate limited the header of its report (10 in 5 s): it printed the kill alone';
+          : 'the kernel explains at most ten kills in 5 s, and only named this one';
     return {
       scope,
       ...(this.#choice && { constraint: this.#choice.constraint }),

@@ -50,7 +50,9 @@ export function memory(incident: Incident): string | undefined {
     return `${size(usage)} ${bound}${composition(incident, usage)}`;
   }
   const reason = whyUnknown(incident, 'oom.usage', 'oom.limit', 'oom', 'oom.trigger');
-  const unknown = `usage and limit unknown${reason === undefined ? '' : `: ${reason}`}`;
+  // `why` stands below: one reason for both is said there.
+  const isSaid = reason === undefined || reason === whyLimitUnknown(incident);
+  const unknown = `usage and limit unknown${isSaid ? '' : `: ${reason}`}`;
   const own = residentOfVictim(incident);
   return own === undefined ? unknown : `${name(incident.process.name)} held ${size(own)}; ${unknown}`;
 }
@@ -68,7 +70,8 @@ export function memoryInShort(incident: Incident): string | undefined {
 }
 
 /** `the container's own`, `the pod's (containers together)` */
-export function whoseLimit({ oom }: Incident): string {
+export function whoseLimit(incident: Incident): string {
+  const { oom } = incident;
   switch (oom.scope) {
     case 'node':
       return "nobody's: the node was full";
@@ -94,8 +97,11 @@ export function whoseLimit({ oom }: Incident): string {
       return "the service's own";
     case 'node':
       return "the node's";
-    case undefined:
-      return oom.limit_cgroup === undefined ? 'unknown' : shown(oom.limit_cgroup, 80);
+    case undefined: {
+      if (oom.limit_cgroup !== undefined) return shown(oom.limit_cgroup, 80);
+      const own = ownGroup(incident);
+      return own === undefined ? 'unknown' : `the limit of ${own}, or one above it`;
+    }
   }
 }
 
@@ -161,19 +167,34 @@ function limitHit(incident: Incident, hit: string): string {
     case 'node':
       return machine(incident);
     case undefined: {
-      if (cgroup !== undefined)
-        return `the cgroup (group of processes) ${shown(cgroup, 120)} ${hit} its limit${of}`;
-      const reason = whyUnknown(
-        incident,
-        'oom.limit_cgroup',
-        'oom.limit_owner',
-        'oom.scope',
-        'oom',
-        'oom.trigger',
-      );
-      return `whose limit it was is unknown${reason === undefined ? '' : `: ${reason}`}`;
+      if (cgroup !== undefined) return `${cgroupInWords(cgroup)} ${hit} its limit${of}`;
+      const reason = whyLimitUnknown(incident);
+      const because = reason === undefined ? '' : `: ${reason}`;
+      const own = ownGroup(incident);
+      return own === undefined
+        ? `whose limit it was is unknown${because}`
+        : `the limit of ${own} was hit, or one above it; which is unknown${because}`;
     }
   }
+}
+
+/** Undefined where it is known whose limit it was. */
+function whyLimitUnknown(incident: Incident): string | undefined {
+  const { limit_cgroup: cgroup, limit_owner: owner } = incident.oom;
+  if (cgroup !== undefined || owner !== undefined) return undefined;
+  return whyUnknown(incident, 'oom.limit_cgroup', 'oom.limit_owner', 'oom.scope', 'oom', 'oom.trigger');
+}
+
+/** Where a cgroup's limit was hit, it was that of the victim's own, or of one that this is in. */
+function ownGroup({ oom, container, k8s, systemd, process }: Incident): string | undefined {
+  if (oom.scope !== 'cgroup') return undefined;
+  if (container || k8s) return 'the container';
+  if (systemd?.unit !== undefined) return 'the service';
+  return process.cgroup === undefined ? undefined : cgroupInWords(process.cgroup);
+}
+
+function cgroupInWords(path: string): string {
+  return `the cgroup (group of processes) ${shown(path, 120)}`;
 }
 
 function share(incident: Incident): string {

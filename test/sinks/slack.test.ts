@@ -211,6 +211,8 @@ test('what is not known is said', async (t) => {
   const all = textsOf(await postedFor(t, killWithoutCommandLine())).join('\n');
   assert.match(all, /\*Pod\*\n`unknown: API did not answer within 2 s`/);
   assert.match(all, /Full command line unknown: it started and died while the agent was down/);
+  const headerless = textsOf(await postedFor(t, headerlessKill())).join('\n');
+  assert.match(headerless, /\*Whose limit\*\n`the limit of the container, or one above it`/);
 });
 
 test('every kind of kill fits on the screen of a phone', async (t) => {
