@@ -42,7 +42,7 @@ test("a pod's container over its own limit", () => {
     '          died      java, pid 4243: java -Xmx2g -XX:+UseG1GC -Dshop.database.pool.size=64',
     '                    -Dshop.cache.directory=/var/cache/shop -jar /app/shop.jar --spring.profiles.active=prod',
     "          memory    1.98 GiB of the container's limit of 2.00 GiB (anonymous 1.96, file 0.02)",
-    '          why       the container hit its own limit; java itself asked for the memory',
+    '          why       the container hit its own limit (resources.limits.memory); java itself asked for the memory',
     '          before    3rd kill of web/shop in 2 h 10 min (last 02:58)',
   ]);
 });
@@ -120,6 +120,14 @@ test("a pod's limit is not the container's", () => {
   );
 });
 
+test('a limit is named as it is called where it is set, where that is known', () => {
+  const { k8s, ...bare } = containerKill();
+  const why = (runtime: string) => message({ ...bare, container: { id: '4bf1c3d5e7a9', runtime } }).why;
+  assert.match(why('docker'), /^the container hit its own limit \(docker --memory\);/);
+  assert.match(why('podman'), /^the container hit its own limit \(podman --memory\);/);
+  assert.match(why('lxc'), /^the container hit its own limit;/);
+});
+
 test('what is not known is said with the reason, not guessed', () => {
   const lines = terminal(killWithoutCommandLine());
   assert.equal(
@@ -185,7 +193,10 @@ test('a service of a virtual machine', () => {
   const { who, memory, why, sentence } = message(unitKill());
   assert.equal(who, 'nginx.service on node-7');
   assert.equal(memory, "256 MiB of the service's limit of 256 MiB (anonymous 250, file 4.0)");
-  assert.equal(why, 'the service hit its own limit; nginx (process or thread 2211) asked for the memory');
+  assert.equal(
+    why,
+    'the service hit its own limit (MemoryMax=); nginx (process or thread 2211) asked for the memory',
+  );
   assert.equal(sentence, 'OOM kill: nginx in nginx.service on node-7, service limit 256 MiB');
 });
 
@@ -225,7 +236,7 @@ test('a limit that belongs to no single container is explained in plain words', 
 
   assert.equal(
     why({ limit_owner: 'slice', limit_cgroup: '/system.slice' }),
-    'the slice system.slice (a group of services) hit its limit of 2.00 GiB; java alone used 1.97 GiB',
+    'the slice system.slice (a group of services) hit its limit of 2.00 GiB (MemoryMax=); java alone used 1.97 GiB',
   );
   assert.equal(
     why({ limit_owner: 'qos' }),
@@ -274,7 +285,7 @@ test('a warning is not called a kill, and an unseen kill does not pretend to kno
   const warning = terminal({ ...containerKill(), kind: 'oom_warning' }, FIRST, 400);
   assert.match(warning[0]!, /OOM WARNING {2}web\/shop/);
   assert.match(warning[1]!, /^ +at risk +java, pid 4243/);
-  assert.match(warning[3]!, /the container is close to its own limit$/);
+  assert.match(warning[3]!, /the container is close to its own limit \(resources\.limits\.memory\)$/);
 
   const process = { pid: 0, name: '' };
   const unseen = message({

@@ -155,15 +155,15 @@ function limitHit(incident: Incident, hit: string): string {
   const of = limit === undefined ? '' : ` of ${size(limit)}`;
   switch (owner) {
     case 'container':
-      return `the container ${hit} its own limit`;
+      return `the container ${hit} its own limit${setting(incident)}`;
     case 'pod':
       return `the pod ${hit} its limit${of} (its containers together)${share(incident)}`;
     case 'qos':
       return `the pods of one class together ${hit} their limit${of} on this node${share(incident)}`;
     case 'slice':
-      return `the slice ${lastPart(cgroup)} (a group of services) ${hit} its limit${of}${share(incident)}`;
+      return `the slice ${lastPart(cgroup)} (a group of services) ${hit} its limit${of}${setting(incident)}${share(incident)}`;
     case 'unit':
-      return `the service ${hit} its own limit`;
+      return `the service ${hit} its own limit${setting(incident)}`;
     case 'node':
       return machine(incident);
     case undefined: {
@@ -176,6 +176,14 @@ function limitHit(incident: Incident, hit: string): string {
         : `the limit of ${own} was hit, or one above it; which is unknown${because}`;
     }
   }
+}
+
+/** Where that limit is set, by the name that it has there: what to change, or to compare with what the process needs. */
+function setting({ oom: { limit_owner: owner }, k8s, container }: Incident): string {
+  if (owner === 'unit' || owner === 'slice') return ' (MemoryMax=)';
+  if (k8s) return ' (resources.limits.memory)';
+  const runtime = container?.runtime;
+  return runtime === 'docker' || runtime === 'podman' ? ` (${runtime} --memory)` : '';
 }
 
 /** Undefined where it is known whose limit it was. */

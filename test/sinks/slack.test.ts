@@ -191,7 +191,7 @@ test('one kill: who, where, whose limit, the first time?, what was it', async (t
   );
   assert.equal(
     sentences.text?.text,
-    'The container hit its own limit; java itself asked for the memory\n3rd kill of web/shop in 2 h 10 min (last 02:58 UTC)',
+    'The container hit its own limit (resources.limits.memory); java itself asked for the memory\n3rd kill of web/shop in 2 h 10 min (last 02:58 UTC)',
   );
   assert.match(code.text!.text, /^```\njava -Xmx2g .* --spring\.profiles\.active=prod\n```$/);
   assert.deepEqual(
