@@ -188,7 +188,7 @@ class Agent {
       }
       case 'kernel-log':
         if (message.reader.works) this.#events.capture.readerRecovered('log file');
-        else this.#events.capture.readerBlind('log file', message.reader.problem ?? 'no reason given');
+        else this.#events.capture.readerBlind('log file', message.reader);
         return;
       case 'log-changed':
         this.#events.capture.logFileChanged(message.how);
@@ -274,7 +274,7 @@ class Agent {
         works: status?.processEvents.works === true && problem === undefined,
         ...(status?.processEvents.works === false && {
           problem: status.processEvents.problem ?? 'no reason given',
-          cost: 'command lines come from scans of /proc: processes that live for less than a scan are missed',
+          cost: status.processEvents.cost,
         }),
       },
       this.#downstream.storePart(),

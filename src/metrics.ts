@@ -11,7 +11,7 @@ const PREFIX = 'oom_witness_';
 
 const SCOPES: readonly OomScope[] = ['cgroup', 'node', 'cpuset', 'mempolicy', 'sysrq', 'unknown'];
 export const READERS = ['kmsg', 'log_file', 'proc_connector'] as const;
-export type ReaderName = (typeof READERS)[number];
+type ReaderName = (typeof READERS)[number];
 export const OUTCOMES = ['delivered', 'retried', 'rejected', 'dropped'] as const;
 
 /** What is read when somebody scrapes, because it changes too often to be told. */

@@ -19,6 +19,9 @@ import { foreignPidNamespace } from './pid-namespace.ts';
 import { openProcessEvents } from './process-events.ts';
 import type { CaptureMessage, CaptureOptions, CaptureStatus, Reader } from './protocol.ts';
 
+const SCANS_ONLY =
+  'command lines come from scans of /proc: processes that live for less than a scan are missed';
+
 const EVENTS_PER_TURN = 20_000;
 const SCANNED_PER_TURN = 100;
 
@@ -135,8 +138,9 @@ export class ProcessWatch {
   }
 
   #openEvents(loaded: LoadedLibc): Reader {
-    if (this.foreign !== undefined) return { works: false, problem: this.foreign };
-    if ('missing' in loaded) return { works: false, problem: loaded.missing };
+    if (this.foreign !== undefined)
+      return { works: false, problem: this.foreign, cost: 'no command line is known' };
+    if ('missing' in loaded) return { works: false, problem: loaded.missing, cost: SCANS_ONLY };
     const { proc } = this.#options.paths;
     enterHostCgroupNamespace(loaded.libc, proc);
     try {
@@ -144,7 +148,7 @@ export class ProcessWatch {
       this.#post({ type: 'opened', descriptors: [this.#connector.fd] });
       return { works: true };
     } catch (error) {
-      return { works: false, problem: (error as Error).message };
+      return { works: false, problem: (error as Error).message, cost: SCANS_ONLY };
     }
   }
 

@@ -44,6 +44,8 @@ export interface Reader {
   readonly works: boolean;
   /** Why it does not work, and the mend. */
   readonly problem?: string;
+  /** What is lost by that. */
+  readonly cost?: string;
   /** It is tried again and again, and works as soon as the problem is gone. */
   readonly waits?: boolean;
 }

@@ -1,18 +1,11 @@
-import type { CaptureStatus } from '../capture/protocol.ts';
+import type { CaptureStatus, Reader } from '../capture/protocol.ts';
 import { printable } from '../format.ts';
-import type { Metrics, ReaderName } from '../metrics.ts';
+import type { Metrics } from '../metrics.ts';
 import type { Voice } from './voice.ts';
 
 const READER_NAMES = { kmsg: 'kmsg', 'log file': 'log_file', 'process events': 'proc_connector' } as const;
 /** As the capture thread calls them. */
-type Reader = keyof typeof READER_NAMES;
-
-/** What a reader's blindness costs, for the log. */
-const COST: Readonly<Record<ReaderName, string>> = {
-  kmsg: 'kills are not seen',
-  log_file: 'kills are not seen',
-  proc_connector: 'processes are found by scans of /proc, so those that live for less than a scan are missed',
-};
+type ReaderName = keyof typeof READER_NAMES;
 
 /**
  * Of the capture thread and its readers. Losses that it counts by itself are read from its counters at the scrape: here they have only
@@ -37,11 +30,8 @@ export class CaptureEvents {
       processes: status.processes,
       ...(status.restored > 0 && { restored: status.restored }),
     });
-    for (const [reader, { works, problem }] of [
-      [kernelLog, status.kernelLog],
-      ['process events', status.processEvents],
-    ] as const)
-      if (!works) this.readerBlind(reader, problem ?? 'no reason given');
+    if (!status.kernelLog.works) this.readerBlind(kernelLog, status.kernelLog);
+    if (!status.processEvents.works) this.readerBlind('process events', status.processEvents);
   }
 
   /** The agent ends. */
@@ -52,13 +42,17 @@ export class CaptureEvents {
     });
   }
 
-  readerBlind(reader: Reader, reason: string): void {
+  /** Without the kernel's log nothing is seen, for whatever reason. */
+  readerBlind(
+    reader: ReaderName,
+    { problem: reason = 'no reason given', cost = 'kills are not seen' }: Reader,
+  ): void {
     const name = READER_NAMES[reader];
     this.#metrics.readerUp.set({ reader: name }, 0);
-    this.#voice.repeat('warn', `blind ${name}`, `${reader}: blind`, { reason, cost: COST[name] });
+    this.#voice.repeat('warn', `blind ${name}`, `${reader}: blind`, { reason, cost });
   }
 
-  readerRecovered(reader: Reader): void {
+  readerRecovered(reader: ReaderName): void {
     const name = READER_NAMES[reader];
     this.#metrics.readerUp.set({ reader: name }, 1);
     this.#voice.forget(`blind ${name}`);
@@ -90,7 +84,7 @@ export class CaptureEvents {
     this.#voice.repeat('warn', `log gap ${reason}`, 'log file: lines may have been missed', { reason });
   }
 
-  overrun(reader: Reader): void {
+  overrun(reader: ReaderName): void {
     const message =
       reader === 'kmsg' ? 'kmsg: overrun, reading on' : 'process events: overrun, scanning /proc';
     this.#voice.repeat('warn', `overrun ${reader}`, message);

@@ -62,7 +62,11 @@ describe('watching processes without process events', () => {
     proc.set(7, { args: ['java', '--password=hunter2'] });
     const watch = start();
     assert.deepEqual(watch.status, {
-      processEvents: { works: false, problem: 'there is no node:ffi' },
+      processEvents: {
+        works: false,
+        problem: 'there is no node:ffi',
+        cost: 'command lines come from scans of /proc: processes that live for less than a scan are missed',
+      },
       processes: 1,
       restored: 0,
     });
@@ -120,6 +124,7 @@ describe('watching processes without process events', () => {
     assert.deepEqual(turnUntil(clock, counters, watch, 103_000), []);
     assert.match(watch.status.processEvents.problem ?? '', /hostPID/);
     assert.equal(watch.foreign, watch.status.processEvents.problem);
+    assert.equal(watch.status.processEvents.cost, 'no command line is known');
     assert.equal(watch.status.processes, 0);
   });
 });
