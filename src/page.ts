@@ -63,8 +63,12 @@ function problems({ parts }: AgentStatus): readonly Html[] {
     );
 }
 
+/** On its first start the agent takes what the kernel's log holds for history, and the store forgets after 30 days. */
+const NONE_KNOWN =
+  'No kill in the last 30 days, or since the agent was first started here. The kernel\u2019s log may hold earlier ones: oom-witness analyze /dev/kmsg';
+
 function emptiness(isFirst: boolean): Html {
-  return html`<p class="soft">${isFirst ? 'No kill is known: nothing on this machine has run out of memory.' : 'There are no older ones.'}</p>`;
+  return html`<p class="soft">${isFirst ? NONE_KNOWN : 'There are no older ones.'}</p>`;
 }
 
 function card({ incident, recurrence }: Delivery, now: number): Html {

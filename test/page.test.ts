@@ -69,7 +69,12 @@ describe('what a person reads', () => {
   });
 
   test('nothing yet is good news; what does not work stands on top', () => {
-    assert.match(textOf(pageOf()), /No kill is known/);
+    assert.match(textOf(pageOf()), /No kill in the last 30 days, or since the agent was first started here/);
+    assert.doesNotMatch(
+      textOf(pageOf()),
+      /nothing on this machine/,
+      'the agent does not know what was before it',
+    );
     const page = renderPage({
       ...PAGE,
       status: {
