@@ -169,10 +169,11 @@ export function stormSentence(incidents: readonly Incident[]): string {
   const nodes = [...new Set(incidents.map(node))];
   const counts = new Map<string, number>();
   for (const incident of incidents) {
-    const place = workload(incident) ?? name(incident.process.name);
-    counts.set(place, (counts.get(place) ?? 0) + 1);
+    const place = workload(incident);
+    const where = place === undefined ? `of ${nameOfVictim(incident)}` : `in ${place}`;
+    counts.set(where, (counts.get(where) ?? 0) + 1);
   }
-  const places = [...counts].sort((a, b) => b[1] - a[1]).map(([place, count]) => `${count} in ${place}`);
+  const places = [...counts].sort((a, b) => b[1] - a[1]).map(([where, count]) => `${count} ${where}`);
   return `${incidents.length} OOM kills in ${span} on ${listed(nodes, 3)}: ${listed(places, 5)}`;
 }
 

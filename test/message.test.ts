@@ -327,6 +327,8 @@ test('a storm in one sentence', () => {
   assert.equal(stormSentence(shop), '37 OOM kills in 10 s on node-7: 37 in web/shop');
   const mixed = [...shop.slice(0, 2), ...[1, 2, 3].map((sequence) => numbered(unitKill(), sequence))];
   assert.match(stormSentence(mixed), /: 3 in nginx\.service, 2 in web\/shop$/);
+  const bare = shop.map((incident) => ({ ...incident, k8s: undefined, container: undefined }));
+  assert.match(stormSentence(bare), /: 37 of java$/);
 });
 
 test('whatever a process is called, each part stays one short printable line', () => {

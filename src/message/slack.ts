@@ -81,8 +81,7 @@ export function slackStorm(incidents: readonly Incident[]): SlackMessage {
   const sentence = stormSentence(incidents);
   const counts = Map.groupBy(
     incidents,
-    (incident) =>
-      `${name(incident.process.name)} in ${workload(incident) ?? node(incident)}, ${limitInShort(incident)}`,
+    (incident) => `${name(incident.process.name)}${placeOf(incident)}, ${limitInShort(incident)}`,
   );
   const biggest = [...counts].sort(([, a], [, b]) => b.length - a.length).slice(0, STORM_LINES);
   return {
@@ -101,6 +100,11 @@ export function slackStorm(incidents: readonly Incident[]): SlackMessage {
       },
     ],
   };
+}
+
+function placeOf(incident: Incident): string {
+  const place = workload(incident);
+  return place === undefined ? ` on ${node(incident)}` : ` in ${place}`;
 }
 
 function fields(incident: Incident, { process, others }: Died): SlackText[] {
