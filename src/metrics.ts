@@ -155,7 +155,7 @@ export class Metrics {
       registers: [this.#registry],
     });
     // Not `node`: in a cluster's Prometheus that is the machine.
-    this.#gauge('build_info', 'Always 1', ['version', 'nodejs']).set({ version, nodejs: node }, 1);
+    this.#gauge('build_info', 'Versions; always 1', ['version', 'nodejs']).set({ version, nodejs: node }, 1);
     for (const scope of SCOPES) this.incidents.inc({ scope }, 0);
     for (const scope of SCOPES) this.kills.killed(HOST_LABELS, scope, 0, 0);
     for (const agrees of ['true', 'false']) this.statements.inc({ agrees }, 0);
@@ -221,7 +221,7 @@ export class Metrics {
     ];
     for (const [source, name, help] of this.kernelLog === 'log_file' ? [...mirrors, ...logFile] : mirrors)
       this.#counter(name, help, [], (counter) => mirror(counter, {}, this.#captured(source)));
-    this.#counter('proc_connector_events_total', 'Process events', ['event'], (counter) => {
+    this.#counter('proc_connector_events_total', 'Process events of the kernel', ['event'], (counter) => {
       counter.reset();
       for (const [event, source] of [
         ['fork', 'forks'],
@@ -246,7 +246,7 @@ export class Metrics {
     this.#gauge('queue_depth', 'Incidents that the sink has not got yet', ['sink'], (gauge) => {
       for (const sink of this.#sinks) gauge.set({ sink }, this.#sources?.queue(sink).depth ?? 0);
     });
-    this.#gauge('queue_oldest_seconds', 'Age of the oldest of them', ['sink'], (gauge) => {
+    this.#gauge('queue_oldest_seconds', 'Age of the oldest incident that waits for it', ['sink'], (gauge) => {
       for (const sink of this.#sinks) {
         const oldest = this.#sources?.queue(sink).oldestAt;
         gauge.set({ sink }, oldest === undefined ? 0 : Math.max(0, this.#now() - oldest) / 1000);
