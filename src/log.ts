@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import type { LogLevel } from './config/log-level.ts';
-import { printable } from './format.ts';
+import { clockTime, printable } from './format.ts';
 
 export type LogFields = Readonly<Record<string, unknown>>;
 /** One line of the agent's own log. `message` is a constant phrase; what varies goes into `fields`. */
@@ -54,7 +54,7 @@ const COLOURS: Readonly<Record<string, string>> = {
 };
 const RESET = '\u001b[0m';
 
-/** `03:14:15  WARN  kafka: trying again  reason="connection refused" wait_ms=1200`, time in UTC as in the incidents. */
+/** `03:14:15  WARN  kafka: trying again  reason="connection refused" wait_ms=1200`, in local time as the incidents beside it. */
 function readableLine(entry: Record<string, unknown>, colour: boolean): string {
   const { level, time, msg, ...fields } = entry as { level: string; time: string; msg: string };
   const pairs = Object.entries(fields)
@@ -62,7 +62,8 @@ function readableLine(entry: Record<string, unknown>, colour: boolean): string {
     .map(([name, value]) => `${printable(name)}=${shownValue(value)}`);
   const name = level.toUpperCase().padEnd(5);
   const painted = colour && COLOURS[level] ? `${COLOURS[level]}${name}${RESET}` : name;
-  return `${[time.slice(11, 19), painted, [printable(msg ?? ''), ...pairs].join(' ')].join('  ')}\n`;
+  const at = Date.parse(time);
+  return `${[clockTime(at, at, 'local'), painted, [printable(msg ?? ''), ...pairs].join(' ')].join('  ')}\n`;
 }
 
 function shownValue(value: unknown): string {

@@ -2,7 +2,11 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { describe, test } from 'node:test';
 import { createLog, type LogOptions, lineWriter } from '../src/log.ts';
+import { terminalBlock } from '../src/message/terminal.ts';
 import { Redactor } from '../src/redact.ts';
+import { containerKill, FIRST } from './incidents.ts';
+
+process.env.TZ = 'UTC';
 
 const NOW = Date.parse('2026-11-21T03:14:15.926Z');
 
@@ -59,6 +63,15 @@ describe('JSON, for machines', () => {
 });
 
 describe('text, for people', () => {
+  test("the time is the machine's own, as in the incidents on the same terminal", () => {
+    process.env.TZ = 'Asia/Kolkata';
+    const lines: string[] = [];
+    logTo(lines, { readable: true })('info', 'x');
+    const block = terminalBlock(containerKill(), FIRST, { colour: false, now: NOW });
+    process.env.TZ = 'UTC';
+    assert.deepEqual([lines[0]?.slice(0, 10), block.slice(0, 10)], ['08:44:15  ', '08:44:15  ']);
+  });
+
   test('time, level, message, key=value; what is not plain is quoted', () => {
     const lines: string[] = [];
     logTo(lines, { readable: true })('warn', 'trying again', { sink: 'kafka', reason: 'timed "out"', n: 3 });
