@@ -81,7 +81,7 @@ function card({ incident, recurrence }: Delivery, now: number): Html {
   const rows: readonly (readonly [string, Html | string | undefined])[] = [
     [isWarning ? 'at risk' : 'died', note === undefined ? process : `${process} (${note})`],
     ['with it', others],
-    ['command', command && html`<code>${shown(command, COMMAND_ON_CARD)}</code>`],
+    ['command', command && html`<code>${wholeWords(shown(command, COMMAND_ON_CARD))}</code>`],
     ['memory', message.memory],
     ['why', message.why],
     ['before', message.before],
@@ -97,6 +97,11 @@ ${commandLine(incident)}${victims(incident)}${memoryTable(incident)}${tasks(inci
 </details>
 </article>
 `;
+}
+
+/** Arguments that end a line only where it is full: a browser would break behind the hyphens of `-Xmx2g` and `--profile`. */
+function wholeWords(command: string): readonly Html[] {
+  return command.split(' ').map((word, index) => html`${index > 0 ? ' ' : ''}<span>${word}</span>`);
 }
 
 const READ: Readonly<Record<CaptureSource, string>> = {
@@ -117,7 +122,7 @@ function commandLine({ process, victims: [first] }: Incident): Html | undefined 
     redacted > 0 ? `${redacted} secret${redacted === 1 ? '' : 's'} hidden` : undefined,
   ].filter((note) => note !== undefined);
   return html`<h3>Command line (${notes.join('; ')})</h3>
-<pre>${shown(process.command_line, COMMAND_IN_DETAILS)}</pre>
+<pre>${wholeWords(shown(process.command_line, COMMAND_IN_DETAILS))}</pre>
 `;
 }
 
@@ -159,9 +164,9 @@ function tasks({ tasks, victims }: Incident): Html | undefined {
   const dead = new Set(victims.map(({ process }) => process.pid));
   const largest = tasks.toSorted((a, b) => b.rss - a.rss).slice(0, TASKS);
   return html`<h3>Processes to choose from, by resident memory${more(tasks.length, TASKS)}</h3>
-<div class="scroll"><table><tr><th>pid</th><th class="text">name</th><th>resident</th><th>swap</th><th>score adj.</th><th class="text"></th></tr>${largest.map(
+<div class="scroll"><table><tr><th>pid</th><th class="text">name</th><th class="text"></th><th>resident</th><th>swap</th><th>score adj.</th></tr>${largest.map(
     (task) =>
-      html`<tr><td>${task.pid}</td><td class="text">${shown(task.name, 40)}</td><td>${size(task.rss)}</td><td>${size(task.swap)}</td><td>${task.oom_score_adj}</td><td class="text">${dead.has(task.pid) ? 'killed' : ''}</td></tr>`,
+      html`<tr><td>${task.pid}</td><td class="text">${shown(task.name, 40)}</td><td class="text">${dead.has(task.pid) ? 'killed' : ''}</td><td>${size(task.rss)}</td><td>${size(task.swap)}</td><td>${task.oom_score_adj}</td></tr>`,
   )}</table></div>
 `;
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { type Page, renderPage } from '../src/page.ts';
 import { Html, html } from '../src/server/html.ts';
-import { PAGE_STYLE_HASH } from '../src/server/page-style.ts';
+import { PAGE_STYLE, PAGE_STYLE_HASH } from '../src/server/page-style.ts';
 import {
   childKill,
   containerKill,
@@ -52,6 +52,17 @@ describe('what a person reads', () => {
       'Kernel lines Memory cgroup out of memory: Killed process 4243 (java)',
     ])
       assert.ok(text.includes(part), `${part}\n${text}`);
+  });
+
+  test('the words of a command line are not broken behind their hyphens', () => {
+    const page = pageOf(delivery(containerKill()));
+    assert.match(page, /<code><span>java<\/span> <span>-Xmx2g<\/span> <span>-XX:\+UseG1GC<\/span> /);
+    assert.match(page, /<pre><span>java<\/span> <span>-Xmx2g<\/span> /);
+    assert.match(PAGE_STYLE, /code span, pre span \{ display: inline-block;/);
+  });
+
+  test('what was killed stands beside its name', () => {
+    assert.match(textOf(pageOf(delivery(childKill()))), / 977 convert killed 482 MiB .* 940 php-fpm 20 MiB /);
   });
 
   test('what is not known is said', () => {

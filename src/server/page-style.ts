@@ -29,6 +29,7 @@ article.warning { border-left-color: var(--warning); }
 dl { display: grid; grid-template-columns: minmax(4.8rem, max-content) 1fr; gap: .15rem .6rem; margin: 0; }
 dt { color: var(--soft); } dd { margin: 0; }
 code, pre, td, th { font: .85rem/1.5 ui-monospace, monospace; }
+code span, pre span { display: inline-block; max-width: 100%; word-break: break-all; }
 pre { margin: 0; padding: .6rem; background: var(--paper); border-radius: .3rem; white-space: pre-wrap; max-height: 24rem; overflow: auto; }
 details { margin-top: .5rem; } summary { cursor: pointer; color: var(--soft); font-size: .9rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; }
@@ -44,4 +45,4 @@ th { color: var(--soft); } td:first-child, th:first-child, td.text, th.text { te
  * For the Content-Security-Policy: this style, and no other, is allowed. Written down because to compute it costs 1.4 MB,
  * node:crypto; a test compares it.
  */
-export const PAGE_STYLE_HASH = 'sha256-a3yCJUOpGDbM/lgXX8oge+6/DZdKCArjPc0PzlRQCGg=';
+export const PAGE_STYLE_HASH = 'sha256-/E9JLXMnle9LgBnu+ivNEBjvxIpPir3YTszNbMKa+8Q=';
