@@ -155,6 +155,14 @@ function told(...replicas: readonly AgentProcess[]): (string | undefined)[] {
 }
 
 describe('oom-witness watch', () => {
+  it('ends where there is no cluster, and says that nothing is seen without one', async (t) => {
+    const replica = AgentProcess.launch(t, { args: ['watch'] });
+    assert.equal(await replica.exited(), 1);
+    const line = replica.log.find(({ msg }) => msg === 'no connection to Kubernetes');
+    assert.match(String(line?.reason), /Add --kubeconfig PATH\.$/);
+    assert.equal(line?.cost, 'kills are not seen');
+  });
+
   it('tells what the status of a pod says, and that nobody saw it', async (t) => {
     const cluster = await Cluster.start(t);
     const replica = await cluster.leader();

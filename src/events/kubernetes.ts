@@ -13,8 +13,8 @@ export class KubernetesEvents implements PodsObserver, LeaseObserver {
     this.#metrics = metrics;
   }
 
-  notConnected(reason: string): void {
-    this.#voice.say('error', 'no connection to Kubernetes: pods are not named', { reason });
+  notConnected(reason: string, cost: string): void {
+    this.#voice.say('error', 'no connection to Kubernetes', { reason, cost });
   }
 
   listed(path: string, objects: number): void {

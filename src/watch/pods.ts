@@ -25,7 +25,7 @@ export interface PodsOptions {
 
 export interface PodsObserver extends ListWatchObserver {
   /** Nothing of Kubernetes works until the agent is started again. */
-  notConnected(reason: string): void;
+  notConnected(reason: string, cost: string): void;
 }
 
 /** One part of /readyz. */
@@ -90,8 +90,7 @@ export class Pods {
     const { problem } = this;
     if (!this.#options.settings.useKubernetes) return [];
     if (problem === undefined) return [{ name: 'Kubernetes', works: true }];
-    const cost = 'incidents have the UID of the pod, and its name only where a log file of kubelet has it';
-    return [{ name: 'Kubernetes', works: false, problem, cost }];
+    return [{ name: 'Kubernetes', works: false, problem, cost: this.#cost }];
   }
 
   async stop(): Promise<void> {
@@ -111,13 +110,20 @@ export class Pods {
       this.#api = await connect({ kubeconfig: settings.kubeconfig });
     } catch (error) {
       this.#problem = (error as Error).message;
-      observer.notConnected(this.#problem);
+      observer.notConnected(this.#problem, this.#cost);
       return undefined;
     }
     const follower = new TableFollower(this.table, this.#keep, this.#synced.resolve);
     this.#listWatch = new ListWatch(this.#api, '/api/v1/pods', this.#selection, follower, this.#options);
     this.#following = this.#listWatch.run(this.#stop.signal);
     return this.#api;
+  }
+
+  /** Who watches the pods of all nodes knows kills from nowhere else. */
+  get #cost(): string {
+    return this.#options.everywhere
+      ? 'kills are not seen'
+      : 'incidents have the UID of the pod, and its name only where a log file of kubelet has it';
   }
 
   get #selection(): { readonly fieldSelector?: string } {
