@@ -279,6 +279,12 @@ test('what fills the memory is said where it is not the usual', () => {
     /\(anonymous 1\.00, file 1\.00, of that tmpfs and shared memory 0\.90, kernel 0\.50\)$/,
   );
   assert.match(memory({ rss: GiB, cache: GiB / 2 })!, /\(anonymous 1\.00, file 0\.50\)$/, 'cgroup version 1');
+  const podOfVersion1 = { rss: 0, cache: 0, shmem: 0, total_rss: GiB, total_cache: GiB, total_shmem: GiB };
+  assert.match(
+    memory(podOfVersion1)!,
+    /\(anonymous 1\.00, file 1\.00, of that tmpfs and shared memory 1\.00\)$/,
+    "what fills a pod's limit is in its containers",
+  );
 });
 
 test('a warning is not called a kill, and an unseen kill does not pretend to know', () => {

@@ -105,17 +105,21 @@ export function whoseLimit(incident: Incident): string {
   }
 }
 
-/** What filled it, in the unit of the usage. Version 1 of cgroups calls anonymous memory `rss` and file memory `cache`. */
+/**
+ * What filled it, in the unit of the usage. Version 1 of cgroups calls anonymous memory `rss` and file memory `cache`, and counts what is in
+ * the cgroups below, as the containers of a pod, in `total_` only.
+ */
 function composition({ memory: stat }: Incident, usage: number): string {
   if (!stat) return '';
   const unit = sizeUnit(usage);
-  const anonymous = stat.anon ?? stat.rss;
-  const file = stat.file ?? stat.cache;
+  const anonymous = stat.anon ?? stat.total_rss ?? stat.rss;
+  const file = stat.file ?? stat.total_cache ?? stat.cache;
+  const shared = stat.total_shmem ?? stat.shmem;
   const kernel = stat.kernel ?? stat.slab;
   const parts = [];
   if (anonymous !== undefined) parts.push(`anonymous ${sizeIn(unit, anonymous)}`);
   if (file !== undefined) parts.push(`file ${sizeIn(unit, file)}`);
-  if (isLarge(stat.shmem, usage)) parts.push(`of that tmpfs and shared memory ${sizeIn(unit, stat.shmem)}`);
+  if (isLarge(shared, usage)) parts.push(`of that tmpfs and shared memory ${sizeIn(unit, shared)}`);
   if (isLarge(kernel, usage)) parts.push(`kernel ${sizeIn(unit, kernel)}`);
   return parts.length > 0 ? ` (${parts.join(', ')})` : '';
 }
