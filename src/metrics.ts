@@ -60,7 +60,7 @@ export class Metrics {
   readonly #lastKill = this.#gauge(
     'last_kill_timestamp_seconds',
     'When the newest known kill happened; 0: none yet',
-    ['namespace', 'pod', 'container'],
+    ['namespace', 'pod', 'container', 'scope'],
   );
   readonly kills = new KillSeries(this.#kills, this.#lastKill);
   readonly statements = this.#counter(

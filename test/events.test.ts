@@ -106,7 +106,7 @@ describe('incidents', () => {
     assert.equal(await sample(`oom_witness_kills_total{${SHOP},scope="cgroup"}`), 1 + victims.length);
     assert.equal(await sample('oom_witness_incidents_committed_total{scope="cgroup"}'), 2);
     assert.equal(
-      await sample(`oom_witness_last_kill_timestamp_seconds{${SHOP}}`),
+      await sample(`oom_witness_last_kill_timestamp_seconds{${SHOP},scope="cgroup"}`),
       Math.max(...[containerKill().time, time].map((each) => Date.parse(each) / 1000)),
     );
     assert.equal(await sample('oom_witness_captures_total{source="exec"}'), 1 + victims.length);
@@ -119,7 +119,7 @@ describe('incidents', () => {
       events.incidents.enriched(incident);
     events.incidents.enriched({ ...last, kind: 'oom_warning' });
     assert.equal(
-      await sample(`oom_witness_last_kill_timestamp_seconds{${SHOP}}`),
+      await sample(`oom_witness_last_kill_timestamp_seconds{${SHOP},scope="cgroup"}`),
       Date.parse(last.time) / 1000,
     );
     assert.equal(await sample(`oom_witness_kills_total{${SHOP},scope="cgroup"}`), 2);

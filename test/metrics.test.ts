@@ -22,7 +22,7 @@ test('every series is there with 0 before anything has happened, so that increas
   for (const series of [
     `oom_witness_kills_total{${HOST},scope="cgroup"}`,
     `oom_witness_kills_total{${HOST},scope="node"}`,
-    `oom_witness_last_kill_timestamp_seconds{${HOST}}`,
+    `oom_witness_last_kill_timestamp_seconds{${HOST},scope="node"}`,
     'oom_witness_statements_total{agrees="false"}',
     'oom_witness_incidents_committed_total{scope="node"}',
     'oom_witness_no_victim_total',
@@ -102,7 +102,9 @@ test('two of them do not share anything', async () => {
 describe('the series of a container', () => {
   const shop = { namespace: 'web', pod: 'shop-1', container: 'shop' };
   const kills = 'oom_witness_kills_total{namespace="web",pod="shop-1",container="shop",scope="cgroup"}';
-  const last = 'oom_witness_last_kill_timestamp_seconds{namespace="web",pod="shop-1",container="shop"}';
+  const lastIn = (scope: string) =>
+    `oom_witness_last_kill_timestamp_seconds{namespace="web",pod="shop-1",container="shop",scope="${scope}"}`;
+  const last = lastIn('cgroup');
 
   test('is there with 0 as soon as the container is known, and counts its victims', async () => {
     const own = metrics();
@@ -113,6 +115,18 @@ describe('the series of a container', () => {
     own.kills.killed(shop, 'cgroup', 1, 900);
     assert.equal((await samples(own)).get(kills), 4);
     assert.equal((await samples(own)).get(last), 1000);
+  });
+
+  test('tells when the last kill was for each scope: one for want of its own memory says nothing of the node', async () => {
+    const own = metrics();
+    own.kills.killed(shop, 'node', 1, 1000);
+    own.kills.killed(shop, 'cgroup', 1, 2000);
+    const all = await samples(own);
+    assert.deepEqual([all.get(lastIn('node')), all.get(last)], [1000, 2000]);
+    own.kills.leave(shop);
+    await own.scrape();
+    const gone = await samples(own);
+    assert.deepEqual([gone.get(lastIn('node')), gone.get(last)], [undefined, undefined]);
   });
 
   test('goes with its pod, but one scrape sees the last kill, also where that comes after the end', async () => {

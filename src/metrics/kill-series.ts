@@ -21,9 +21,8 @@ export function killLabels({ k8s, container }: Incident): KillLabels {
 
 interface Subject {
   readonly labels: KillLabels;
-  readonly scopes: Set<OomScope>;
-  /** Unix time, seconds; undefined: none yet. */
-  lastKill: number | undefined;
+  /** The time of the last kill in each, Unix time in seconds; undefined: none yet. */
+  readonly lastKills: Map<OomScope, number | undefined>;
   /** What happened to it has been read by somebody. */
   scraped: boolean;
   /** It will not be killed again. */
@@ -61,8 +60,9 @@ export class KillSeries {
     subject.scraped = false;
     this.#count(subject, scope, victims);
     // A log that is read late tells of older ones.
-    subject.lastKill = Math.max(subject.lastKill ?? 0, time);
-    this.#lastKill.set({ ...labels }, subject.lastKill);
+    const lastKill = Math.max(subject.lastKills.get(scope) ?? 0, time);
+    subject.lastKills.set(scope, lastKill);
+    this.#lastKill.set({ ...labels, scope }, lastKill);
   }
 
   /** They will not be killed again: what has these labels is gone for good. */
@@ -89,8 +89,7 @@ export class KillSeries {
     if (this.#subjects.size >= LIMIT) this.#makeRoom();
     const subject: Subject = {
       labels,
-      scopes: new Set(),
-      lastKill: undefined,
+      lastKills: new Map(),
       scraped: false,
       leaving: false,
     };
@@ -106,14 +105,16 @@ export class KillSeries {
     if (victim) this.#remove(...victim);
   }
 
-  #count({ labels, scopes }: Subject, scope: OomScope, victims: number): void {
-    scopes.add(scope);
+  #count({ labels, lastKills }: Subject, scope: OomScope, victims: number): void {
+    lastKills.set(scope, lastKills.get(scope));
     this.#kills.inc({ ...labels, scope }, victims);
   }
 
-  #remove(key: string, { labels, scopes }: Subject): void {
-    for (const scope of scopes) this.#kills.remove({ ...labels, scope });
-    this.#lastKill.remove({ ...labels });
+  #remove(key: string, { labels, lastKills }: Subject): void {
+    for (const scope of lastKills.keys()) {
+      this.#kills.remove({ ...labels, scope });
+      this.#lastKill.remove({ ...labels, scope });
+    }
     this.#subjects.delete(key);
   }
 }
