@@ -247,3 +247,15 @@ test('the namespace may hold as many critical pods as Kubernetes has nodes', () 
   ]);
   assert.ok(Number(quota?.spec.hard.pods) >= 5_000);
 });
+
+test('the watch may hold as many pods as Kubernetes supports', () => {
+  /** Measured with two containers in each. */
+  const HEAP_BYTES = 2_900;
+  const MOST_PODS = 150_000;
+  const watch = workloads.find(({ kind }) => kind === 'Deployment') as Manifest;
+  const { limits } = watch.spec.template.spec.containers[0].resources;
+  const [, number = '', unit = ''] = /^(\d+)([MG])i$/.exec(limits.memory) ?? [];
+  const limit = Number(number) * (unit === 'G' ? 1 << 30 : 1 << 20);
+  // V8 lets its heap grow to half of what the cgroup may hold.
+  assert.ok(limit / 2 > MOST_PODS * HEAP_BYTES, `${limits.memory} for ${MOST_PODS} pods`);
+});
