@@ -137,7 +137,10 @@ export class Metrics {
     ['feed'],
   );
   readonly storeOnDisk = this.#gauge('store_on_disk', 'Whether history and queues survive the process');
-  readonly storeSetAside = this.#counter('store_set_aside_total', 'Damaged databases that were set aside');
+  readonly storeSetAside = this.#counter(
+    'store_set_aside_total',
+    'Databases that were set aside: damaged, or written by a newer version',
+  );
   readonly logLinesSuppressed = this.#counter(
     'log_lines_suppressed_total',
     'Repeated warnings that were counted instead of written',

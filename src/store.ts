@@ -8,7 +8,7 @@ import { makeFolderPrivately } from './store/private-file.ts';
 import type { QueueState, Settlement } from './store/queues.ts';
 import { DISK_LIMITS, MEMORY_LIMITS, Retention, type RetentionLimits } from './store/retention.ts';
 import { setAside } from './store/set-aside.ts';
-import { transfer } from './store/transfer.ts';
+import { salvage, transfer } from './store/transfer.ts';
 import { isDamage, isDiskTrouble, sqliteCode } from './store/trouble.ts';
 import { WalSync } from './store/wal-sync.ts';
 
@@ -302,8 +302,11 @@ export class Store {
       return new Ledger(file, sinks, now());
     } catch (error) {
       if (!isDamage(error)) throw error;
-      observer.setAside(setAside(file, now()), reasonOf(error));
-      return new Ledger(file, sinks, now());
+      const aside = setAside(file, now());
+      observer.setAside(aside, reasonOf(error));
+      const fresh = new Ledger(file, sinks, now());
+      salvage(aside, fresh);
+      return fresh;
     }
   }
 

@@ -381,14 +381,6 @@ for (const [what, damage] of [
       database.close();
     },
   ],
-  [
-    'a database of a newer version',
-    (file: string) => {
-      const database = new DatabaseSync(file);
-      database.exec('PRAGMA user_version = 99');
-      database.close();
-    },
-  ],
 ] as const)
   test(`${what} is set aside at start, and a new one takes its place`, (t) => {
     const folder = stateDir(t);
@@ -407,6 +399,33 @@ for (const [what, damage] of [
     store.close();
     assert.equal(openStore(t, { stateDir: folder }).store.count, 1);
   });
+
+test('an older version takes over from a newer one what it can read: nothing is lost by going back', (t) => {
+  const folder = stateDir(t);
+  const file = path.join(folder, 'oom-witness.db');
+  const newer = openStore(t, { stateDir: folder }).store;
+  newer.commit(incidents(50), { bootId: 'boot', sequence: 4711 });
+  newer.settle('slack', done(ids(incidents(50))));
+  newer.saveBookmark('pod status', '2026-11-21T03:14:00Z');
+  newer.close();
+  const database = new DatabaseSync(file);
+  database.exec(
+    'PRAGMA user_version = 99; ALTER TABLE incident ADD COLUMN colour TEXT; CREATE TABLE more (n INTEGER)',
+  );
+  database.close();
+
+  const { store, said } = openStore(t, { stateDir: folder, now: () => START });
+  assert.equal(said.length, 1);
+  assert.match(said[0]!, /^set aside .*: written by a newer version of oom-witness \(its schema is 99, /);
+  assert.deepEqual(store.position(), { bootId: 'boot', sequence: 4711 });
+  assert.equal(store.bookmark('pod status'), '2026-11-21T03:14:00Z');
+  assert.deepEqual(pendingIds(store, 'kafka'), ids(incidents(50)));
+  assert.deepEqual(pendingIds(store, 'slack'), []);
+  assert.equal(store.count, 50);
+  store.close();
+  assert.equal(openStore(t, { stateDir: folder }).store.count, 50);
+  assert.ok(existsSync(`${file}.corrupt-2026-11-21T03-15-00-000Z`), 'the newer one, for its own version');
+});
 
 test('damage that shows while running: set aside, and what could be read of the queues goes on', (t) => {
   const folder = stateDir(t);

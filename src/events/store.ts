@@ -19,7 +19,7 @@ export class StoreEvents implements StoreObserver {
 
   setAside(file: string, reason: string): void {
     this.#metrics.storeSetAside.inc();
-    this.#voice.say('error', 'database damaged, set aside', { file, reason });
+    this.#voice.say('error', 'database set aside', { file, reason });
   }
 
   memoryOnly(reason: string): void {

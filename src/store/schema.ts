@@ -2,7 +2,8 @@ import { DatabaseSync } from 'node:sqlite';
 import { createPrivately } from './private-file.ts';
 
 /**
- * `MIGRATIONS[n]` leads from version n (`PRAGMA user_version`) to n + 1. Appended to, never edited.
+ * `MIGRATIONS[n]` leads from version n (`PRAGMA user_version`) to n + 1. Appended to, never edited. Whoever goes back to an older
+ * version keeps what that one can still read (`salvage`): columns are added rather than renamed.
  *
  * `incident.n` is the order of arrival. `delivery` holds only what is still to be delivered: a settled row is deleted, so
  * that a queue costs what it holds. `next_at` is 0 for a delivery that was never put off.

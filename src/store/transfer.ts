@@ -1,7 +1,8 @@
-import type { StatementSync } from 'node:sqlite';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { Incident } from '../incident.ts';
 import type { Ledger } from './ledger.ts';
 import { transaction } from './schema.ts';
+import { sqliteCode } from './trouble.ts';
 
 type Row = Record<string, unknown>;
 
@@ -11,7 +12,11 @@ type Row = Record<string, unknown>;
  *
  * @param which all of them, or of those that are still to be delivered the newest so many
  */
-export function transfer(from: Ledger, to: Ledger, which: 'all' | { readonly newestPending: number }): void {
+export function transfer(
+  from: Pick<Ledger, 'database'>,
+  to: Ledger,
+  which: 'all' | { readonly newestPending: number },
+): void {
   const numbers = readable(
     from.database.prepare(
       which === 'all'
@@ -47,6 +52,21 @@ export function transfer(from: Ledger, to: Ledger, which: 'all' | { readonly new
     for (const row of readable(from.database.prepare('SELECT source, place FROM bookmark')))
       to.saveBookmark(String(row.source), String(row.place));
   });
+}
+
+/** As `transfer`, of all that can be read in a database that was set aside: of one that a newer version wrote, as a rule everything. */
+export function salvage(file: string, to: Ledger): void {
+  try {
+    const database = new DatabaseSync(file, { readOnly: true });
+    try {
+      transfer({ database }, to, 'all');
+    } finally {
+      database.close();
+    }
+  } catch (error) {
+    // Not even a query can be prepared: nothing of it can be read.
+    if (sqliteCode(error) === undefined) throw error;
+  }
 }
 
 function readable(statement: StatementSync, ...values: number[]): Row[] {
