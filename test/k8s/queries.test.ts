@@ -159,6 +159,15 @@ describe('the dashboard', () => {
         if (expr.includes('$__rate_interval')) assert.equal(interval, endpoint().interval, title);
   });
 
+  it('no panel has something for each agent: a cluster may have 5,000', () => {
+    for (const { title, targets = [] } of panels)
+      for (const { expr } of targets) {
+        const isAggregated = /\b(sum|max|min|count|quantile)\b/.test(expr);
+        if (!isAggregated || /\bby \([^)]*\bnode\b/.test(expr))
+          assert.match(expr, /^count\(|\b(top|bottom)k\(|> 0$/, title);
+      }
+  });
+
   it('no legend adds up intervals, which overlap', () => {
     for (const { title, targets = [], options } of panels)
       if (targets.some(({ expr }) => expr.includes('$__rate_interval')))
