@@ -82,6 +82,25 @@ describe('the API server takes every manifest as it is', () => {
   });
 });
 
+describe('once applied, kubectl diff has nothing to say', () => {
+  const applied: string[] = [];
+  after(async () => {
+    for (const input of applied)
+      await cluster.kubectl(['delete', '-f', '-', '--ignore-not-found', '--timeout=60s'], { input });
+  });
+
+  for (const folder of folders.filter((each) => !['agent', 'watch'].includes(each)))
+    it(`${path.join('k8s', folder)}`, { skip: ofOperator.includes(folder) && withoutCrds }, async () => {
+      // On no node: what its pods do is another test's business.
+      const input = (await rendered(folder)).replaceAll('kubernetes.io/os: linux', 'kubernetes.io/os: none');
+      applied.push(input);
+      await cluster.kubectl(['apply', '-f', '-'], { input });
+      const diff = (text: string) => cluster.kubectl(['diff', '-f', '-'], { input: text });
+      assert.equal(await diff(input), '');
+      await assert.rejects(diff(input.replace('cpu: 20m', 'cpu: 21m')), /\+ +cpu: 21m/);
+    });
+});
+
 describe("the authorizer's word on the rights", () => {
   let roles = '';
   before(async () => {
