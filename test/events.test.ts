@@ -133,6 +133,22 @@ describe('incidents', () => {
       [['command line unknown', 'it started and died while the agent was down']],
     );
   });
+
+  test('of each process that died together it says its own reason', () => {
+    const { events, said } = bench();
+    const whole = killWithoutCommandLine();
+    const [victim] = whole.victims;
+    const why = { 'victims.1.process.command_line': 'a reason of its own' };
+    const victims = [victim!, { ...victim!, process: { pid: 4240, name: 'sh' } }];
+    events.incidents.committed([{ ...whole, victims, unknown: { ...whole.unknown, ...why } }]);
+    assert.deepEqual(
+      said().map(({ fields }) => [fields.pid, fields.reason]),
+      [
+        [whole.process.pid, 'it started and died while the agent was down'],
+        [4240, 'a reason of its own'],
+      ],
+    );
+  });
 });
 
 describe('capture', () => {

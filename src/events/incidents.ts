@@ -76,7 +76,7 @@ export class IncidentEvents implements EnricherObserver, CrossCheckObserver {
 
   #captureMissing({ id, unknown }: Incident, index: number, pid: number): void {
     const reason =
-      unknown?.[`victims[${index}].process.command_line`] ??
+      unknown?.[`victims.${index}.process.command_line`] ??
       unknown?.['process.command_line'] ??
       'no reason given';
     this.#voice.repeat('warn', `missing ${reason}`, 'command line unknown', { id, pid, reason });
