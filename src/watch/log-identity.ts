@@ -35,9 +35,18 @@ function listed(file: string): { each: string; changed: number }[] {
   return names
     .filter((each) => each !== base && each.startsWith(name))
     .map((each) => path.join(dir, each))
-    .map((each) => ({ each, changed: statSync(each, { throwIfNoEntry: false })?.mtimeMs ?? 0 }))
+    .map((each) => ({ each, changed: changedAt(each) }))
     .sort((a, b) => b.changed - a.changed)
     .slice(0, MOST_SIBLINGS);
+}
+
+function changedAt(file: string): number {
+  try {
+    return statSync(file).mtimeMs;
+  } catch {
+    // Gone, or a link to somewhere that we may not look at, or to itself.
+    return 0;
+  }
 }
 
 export function bytesBefore(fd: number, offset: number, most: number): Buffer {

@@ -7,6 +7,7 @@ export interface KmsgPlace {
 
 /** In a log file, which may have another name or be a copy when we come back. */
 export interface LogPlace {
+  /** Rounded where it has more than 53 bits, as on some network file systems. */
   readonly inode: number;
   /** Bytes from the start of the file. */
   readonly offset: number;
@@ -28,8 +29,8 @@ export function parseLogPlace(json: string): LogPlace | undefined {
   }
   if (typeof value !== 'object' || value === null) return undefined;
   const { inode, offset, end, fingerprint } = value as Record<string, unknown>;
-  if (!isSize(inode) || !isSize(offset) || !isSize(end) || offset > end || typeof fingerprint !== 'string')
-    return undefined;
+  if (typeof inode !== 'number' || typeof fingerprint !== 'string') return undefined;
+  if (!isSize(offset) || !isSize(end) || offset > end) return undefined;
   return { inode, offset, end, fingerprint };
 }
 

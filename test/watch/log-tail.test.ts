@@ -9,6 +9,7 @@ import {
   renameSync,
   rmdirSync,
   rmSync,
+  symlinkSync,
   truncateSync,
   utimesSync,
   writeFileSync,
@@ -336,6 +337,19 @@ describe('a restart', () => {
     assert.match(bench.gaps.join(), /not there any more/);
   });
 
+  test('a file beside it that cannot be looked at is passed over', (t) => {
+    const bench = new Bench(t, lines(0, 50));
+    symlinkSync('messages.loop', bench.beside('messages.loop'));
+    bench.tail.open();
+    renameSync(bench.file, bench.beside('messages.1'));
+    writeFileSync(bench.file, '');
+    bench.restart();
+    bench.append(lines(50, 60), bench.beside('messages.1'));
+    bench.append(lines(60, 70));
+    assert.equal(bench.read(), lines(50, 70));
+    assert.deepEqual(bench.gaps, []);
+  });
+
   test('what is stored holds nothing of the log', (t) => {
     const bench = new Bench(t, 'password=hunter2\n');
     bench.tail.open();
@@ -345,10 +359,14 @@ describe('a restart', () => {
   test('a stored place that makes no sense is none', () => {
     const place: LogPlace = { inode: 7, offset: 10, end: 20, fingerprint: 'f' };
     assert.deepEqual(parseLogPlace(JSON.stringify(place)), place);
+    // Some network file systems number files with all 64 bits.
+    const large = { ...place, inode: 2 ** 63 + 4096 };
+    assert.deepEqual(parseLogPlace(JSON.stringify(large)), large);
     for (const wrong of [
       '',
       'null',
       '[]',
+      JSON.stringify({ ...place, inode: '7' }),
       JSON.stringify({ ...place, offset: 21 }),
       JSON.stringify({ ...place, offset: -1 }),
       JSON.stringify({ ...place, end: 1.5 }),
