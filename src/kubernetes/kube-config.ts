@@ -89,11 +89,21 @@ function limitPlugins(config: KubeConfig, timeoutMs: number): void {
     });
     const timer = setTimeout(() => {
       plugin.emit('error', new Error(`the plugin ${command} does not end within ${timeoutMs / 1000} s`));
-      if (plugin.pid !== undefined) process.kill(-plugin.pid, 'SIGKILL');
+      killGroup(plugin.pid);
+      // Who has left the group may go on to hold its output.
+      for (const output of [plugin.stdout, plugin.stderr]) output.destroy();
     }, timeoutMs);
     plugin.on('close', () => clearTimeout(timer));
     return plugin;
   }) as typeof spawn;
+}
+
+function killGroup(leader: number | undefined): void {
+  try {
+    if (leader !== undefined) process.kill(-leader, 'SIGKILL');
+  } catch {
+    // Nobody is left in it, or nobody whom we may end.
+  }
 }
 
 function serverOf({ config, proxy }: Loaded): URL {

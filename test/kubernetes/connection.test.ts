@@ -218,6 +218,15 @@ describe('a plugin', { timeout: 30_000 }, () => {
       assert.equal(calls(double), 2);
     });
 
+  it('that leaves somebody behind who holds its output is an error, and nothing else', async (t) => {
+    const double = await startDouble(t);
+    // In a session of its own, so that the process group of the plugin is empty when its time is over.
+    const kubeconfig = withPlugin(t, double, "setsid sh -c 'echo $$ >pid; exec sleep 20' &");
+    const ask = await asker(t, kubeconfig, { env: {}, pluginTimeoutMs: 300 });
+    await assert.rejects(ask(), /does not end within 0\.3 s$/);
+    process.kill(Number(readFileSync(join(double.certificates.folder, 'pid'), 'utf8')), 'SIGKILL');
+  });
+
   it('that is not there is an error too', async (t) => {
     const double = await startDouble(t);
     const exec = { apiVersion: 'client.authentication.k8s.io/v1', command: 'no-such-plugin' };
