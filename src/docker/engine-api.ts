@@ -6,7 +6,7 @@
 import type { IncomingMessage } from 'node:http';
 import { readLines } from '../net/read-lines.ts';
 
-/** See src/server.ts: an import would load undici, too. */
+/** See net/lazy-builtins.ts: an import would load undici, too. */
 const http = process.getBuiltinModule('node:http');
 
 const CONTAINER_EVENTS = ['create', 'start', 'die', 'oom', 'destroy', 'rename'] as const;

@@ -4,7 +4,6 @@ import { isObject } from './status.ts';
 
 type Entry = Record<string, unknown>;
 
-/** How long a plugin may take to say who we are; it may ask a cloud. */
 const LIST_KEYS = ['clusters', 'users', 'contexts'] as const;
 
 /**
