@@ -1,4 +1,5 @@
 import { shown } from '../format.ts';
+import { boundedWish } from '../net/backoff.ts';
 import { retryAfterMs } from '../net/http-post.ts';
 import { ApiError, type ApiFailure } from './api.ts';
 
@@ -71,7 +72,7 @@ function failureOf(object: Record<string, unknown>, status: number): ApiFailure 
     status,
     reason: typeof reason === 'string' && reason !== '' ? shown(reason, LONGEST_REASON) : `Http${status}`,
     message: oneLine(`${status} ${text}`),
-    ...(typeof seconds === 'number' && seconds > 0 ? { retryAfterMs: seconds * 1000 } : {}),
+    ...(typeof seconds === 'number' && seconds > 0 ? { retryAfterMs: boundedWish(seconds * 1000) } : {}),
   };
 }
 

@@ -1,4 +1,5 @@
 import type * as Http from 'node:http';
+import { boundedWish } from './backoff.ts';
 import { http, https } from './lazy-builtins.ts';
 
 /** PEM contents. */
@@ -20,8 +21,6 @@ export interface HttpAnswer {
 const ANSWER_LIMIT = 4096;
 /** Slack and its like answer within 3 s; a server that needs longer is asked again. */
 const TIMEOUT_MS = 10_000;
-/** A server may ask for patience, not for silence. */
-const LONGEST_WAIT_MS = 3_600_000;
 
 /**
  * POSTs to one URL over one kept-alive connection. Follows no redirect and retries nothing. This is not `fetch`, because
@@ -87,7 +86,7 @@ export class HttpPost {
 export function retryAfterMs(header: string | undefined, now: number): number | undefined {
   if (header === undefined) return undefined;
   const ms = /^\s*\d+\s*$/.test(header) ? Number(header) * 1000 : Date.parse(header) - now;
-  return Number.isNaN(ms) ? undefined : Math.min(Math.max(ms, 0), LONGEST_WAIT_MS);
+  return Number.isNaN(ms) ? undefined : boundedWish(ms);
 }
 
 /** Worth another try by the meaning of the status (RFC 9110; 425: RFC 8470; 429: RFC 6585). */

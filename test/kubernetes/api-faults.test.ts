@@ -111,6 +111,9 @@ describe('a refusal', { timeout: 30_000 }, () => {
     assert.deepEqual([error.status, error.retryAfterMs], [429, 3000]);
     const body = JSON.stringify({ kind: 'Status', code: 504, details: { retryAfterSeconds: 1 } });
     assert.equal((await refuse(t, { kind: 'raw', status: 504, body })).retryAfterMs, 1000);
+    // A timer that is asked to wait for longer than 25 days does not wait at all.
+    const century = JSON.stringify({ kind: 'Status', code: 504, details: { retryAfterSeconds: 4e9 } });
+    assert.equal((await refuse(t, { kind: 'raw', status: 504, body: century })).retryAfterMs, 3_600_000);
     assert.equal(
       (
         await refuse(t, {
