@@ -14,7 +14,7 @@ const RECORD_BUFFER = 16 << 10;
 const KMSG_DEVICE = (1 << 8) | 11;
 
 /** One record a read; the errors are those of read(2) on the device. */
-export interface KmsgSource {
+export interface KmsgDevice {
   readonly fd: number;
   read(buffer: Buffer): number;
   close(): void;
@@ -28,13 +28,13 @@ export interface KmsgObserver {
 }
 
 export class KmsgReader {
-  readonly #source: KmsgSource;
+  readonly #source: KmsgDevice;
   readonly #buffer = Buffer.allocUnsafeSlow(RECORD_BUFFER);
   readonly #observer: KmsgObserver;
   #next: number | undefined;
 
   /** @param after sequence number of the last record that was dealt with; older ones are skipped */
-  constructor(source: KmsgSource, observer: KmsgObserver, after?: number) {
+  constructor(source: KmsgDevice, observer: KmsgObserver, after?: number) {
     this.#source = source;
     this.#observer = observer;
     this.#next = after === undefined ? undefined : after + 1;
@@ -108,7 +108,7 @@ export class KmsgReader {
   }
 }
 
-function openDevice(path: string): KmsgSource {
+function openDevice(path: string): KmsgDevice {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   const stat = fstatSync(fd);
   if (!stat.isCharacterDevice() || stat.rdev !== KMSG_DEVICE) {

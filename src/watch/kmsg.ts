@@ -15,12 +15,15 @@ const RECORDS_PER_TURN = 100;
 /** So often the place is told though there is no kill. */
 const RECORDS_PER_PLACE = 1_000;
 
+type OpenReader = typeof KmsgReader.open;
+
 export function openKmsg(context: SourceContext): KillSource {
-  return new KmsgSource(context);
+  return new KmsgSource(context, KmsgReader.open);
 }
 
-class KmsgSource implements KillSource {
+export class KmsgSource implements KillSource {
   readonly #context: SourceContext;
+  readonly #openReader: OpenReader;
   readonly #assembler: Assembler;
   readonly #records: KernelRecord[] = [];
   #history: KernelRecord[] = [];
@@ -34,8 +37,9 @@ class KmsgSource implements KillSource {
   #told = -1;
   #settleAt = Number.POSITIVE_INFINITY;
 
-  constructor(context: SourceContext) {
+  constructor(context: SourceContext, openReader: OpenReader) {
     this.#context = context;
+    this.#openReader = openReader;
     this.#assembler = new Assembler({
       report: (report) => this.#reports.push(report),
       noVictim: (none) => this.#noVictims.push(none),
@@ -51,8 +55,9 @@ class KmsgSource implements KillSource {
     return [];
   }
 
+  /** At once where there is more: without poll(2) the loop would look again after 50 ms, and take 2,000 records a second. */
   get dueAt(): number {
-    return this.#settleAt;
+    return this.#more ? 0 : this.#settleAt;
   }
 
   /** Reads what the log holds already, at once: whatever comes after that is news. */
@@ -61,7 +66,7 @@ class KmsgSource implements KillSource {
     const { paths } = options;
     const after = place !== undefined && 'sequence' in place ? place.sequence : undefined;
     try {
-      this.#kmsg = KmsgReader.open(
+      this.#kmsg = this.#openReader(
         paths.kmsg,
         {
           overrun: () => {

@@ -7,6 +7,7 @@ import { Counters } from '../../src/capture/counters.ts';
 import { ProcessWatch } from '../../src/capture/process-watch.ts';
 import { DEFAULT_PATHS } from '../../src/host.ts';
 import { FakeProc } from '../fake-proc.ts';
+import { captureOptions } from './capture-options.ts';
 
 const NO_EVENTS = { missing: 'there is no node:ffi' };
 
@@ -18,19 +19,13 @@ function setup(t: TestContext, processRefreshMs = 5_000) {
   /** A new run of the agent. */
   const start = () => {
     const watch = new ProcessWatch(
-      {
+      captureOptions({
         paths: { ...DEFAULT_PATHS, proc: proc.root },
         host: { name: 'node-7', boot_id: 'boot-1', kernel: '6.12.9', arch: 'amd64', version_line: '' },
-        logFile: undefined,
         journal: path.join(proc.root, 'journal'),
-        redact: true,
-        redactPatterns: [],
         processRefreshMs,
-        kernelLogRefreshMs: 10_000,
-        stop: new Int32Array(new SharedArrayBuffer(4)),
-        taken: new Int32Array(new SharedArrayBuffer(4)),
         counters: counters.shared,
-      },
+      }),
       new CaptureClock(
         () => clock.now,
         () => clock.now,

@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { type KmsgObserver, KmsgReader, type KmsgSource } from '../../src/kernel/kmsg.ts';
+import { type KmsgDevice, type KmsgObserver, KmsgReader } from '../../src/kernel/kmsg.ts';
 
 type Answer = string | { readonly errno: string };
 
@@ -18,7 +18,7 @@ const UNHEARD: KmsgObserver = { overrun() {}, lost() {} };
 function reading(answers: readonly Answer[], after?: number) {
   const left = [...answers];
   const said: string[] = [];
-  const source: KmsgSource = {
+  const source: KmsgDevice = {
     fd: 42,
     read(buffer) {
       const answer = left.shift() ?? EAGAIN;

@@ -4,12 +4,12 @@ import { hostname, tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { CaptureClock } from '../../src/capture/clock.ts';
-import { Counters } from '../../src/capture/counters.ts';
 import type { CaptureMessage, Reader } from '../../src/capture/protocol.ts';
 import { DEFAULT_PATHS, readHost } from '../../src/host.ts';
 import type { Sighting } from '../../src/watch/kill-source.ts';
 import { LogFileSource } from '../../src/watch/log-file.ts';
 import type { LogPlace, Place } from '../../src/watch/place.ts';
+import { captureOptions } from '../capture/capture-options.ts';
 import { fixture, records } from '../kmsg-fixture.ts';
 
 const HOST = readHost(DEFAULT_PATHS);
@@ -96,22 +96,9 @@ class Bench {
   }
 
   #make(): LogFileSource {
-    const shared = () => new Int32Array(new SharedArrayBuffer(4));
     return new LogFileSource(
       {
-        options: {
-          paths: DEFAULT_PATHS,
-          host: HOST,
-          logFile: this.file,
-          journal: '',
-          redact: true,
-          redactPatterns: [],
-          processRefreshMs: 5_000,
-          kernelLogRefreshMs: 10_000,
-          stop: shared(),
-          taken: shared(),
-          counters: new Counters().shared,
-        },
+        options: captureOptions({ host: HOST, logFile: this.file }),
         clock: new CaptureClock(() => (this.now += this.tick), Date.now),
         cgroupOf: () => undefined,
         silenceMs: () => 0,
