@@ -1,5 +1,6 @@
 /** The files of one process under /proc (proc(5)). A process that has gone is an `undefined`, not an error. */
 import { closeSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
+import { visibleText } from './visible-text.ts';
 
 /** Longer command lines are cut here and say so. The kernel allows a quarter of the stack limit, usually 2 MiB. */
 export const LONGEST_COMMAND_LINE = 128 << 10;
@@ -47,7 +48,7 @@ export class ProcFiles {
     // A title written over the arguments (setproctitle) may lack the last NUL or be followed by many.
     let end = length;
     while (end > 0 && this.#buffer[end - 1] === 0) end--;
-    const text = decode(this.#buffer, end);
+    const text = visibleText(this.#buffer.subarray(0, end));
     const args = text.split('\0');
     // Trailing empty arguments are real as long as their number is: each ends with its own NUL.
     const trailing = length - end - 1;
@@ -168,42 +169,4 @@ function plainPath(path: string): string {
 /** setproctitle leaves one argument and pads the rest of the old arguments with NULs. */
 function isTitle(args: readonly string[]): boolean {
   return args.length === 1 && (args[0] as string).includes(' ');
-}
-
-const INVALID = '\ufffd';
-
-/** UTF-8; a byte that is none is shown as `\xNN`, as the kernel does in its log. */
-function decode(buffer: Buffer, end: number): string {
-  const text = buffer.toString('utf8', 0, end);
-  if (!text.includes(INVALID)) return text;
-  return escapeInvalid(buffer.subarray(0, end));
-}
-
-const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
-function escapeInvalid(bytes: Buffer): string {
-  let out = '';
-  let from = 0;
-  while (from < bytes.length) {
-    const length = sequenceLength(bytes, from);
-    try {
-      if (length > 0) {
-        out += strict.decode(bytes.subarray(from, from + length));
-        from += length;
-        continue;
-      }
-    } catch {
-      // Falls through: the lead byte alone is shown, the rest is looked at again.
-    }
-    out += `\\x${(bytes[from] as number).toString(16).padStart(2, '0')}`;
-    from++;
-  }
-  return out;
-}
-
-/** How long a UTF-8 sequence with this lead byte is; 0 where it cannot begin one or is cut off. */
-function sequenceLength(bytes: Buffer, at: number): number {
-  const lead = bytes[at] as number;
-  const length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
-  return at + length <= bytes.length ? length : 0;
 }
