@@ -146,8 +146,8 @@ class KubernetesSink implements Sink {
       }));
   }
 
-  async #nodeOf({ k8s, host }: Incident, signal: AbortSignal): Promise<InvolvedObject> {
-    const name = (k8s?.node?.name ?? this.#nodeName ?? host.name).toLowerCase();
+  async #nodeOf({ k8s }: Incident, signal: AbortSignal): Promise<InvolvedObject> {
+    const name = (k8s?.node?.name ?? this.#nodeName).toLowerCase();
     if (!isObjectName(name))
       throw new RejectedError(`"${name}" is not the name of a node. Set --node-name NAME.`);
     return { apiVersion: 'v1', kind: 'Node', name, uid: await this.#uidOfNode(name, signal) };

@@ -10,9 +10,8 @@ import type { QueueState } from './store.ts';
 const PREFIX = 'oom_witness_';
 
 const SCOPES: readonly OomScope[] = ['cgroup', 'node', 'cpuset', 'mempolicy', 'sysrq', 'unknown'];
-export const READERS = ['kmsg', 'log_file', 'proc_connector'] as const;
-type ReaderName = (typeof READERS)[number];
-export const OUTCOMES = ['delivered', 'retried', 'rejected', 'dropped'] as const;
+type ReaderName = 'kmsg' | 'log_file' | 'proc_connector';
+const OUTCOMES = ['delivered', 'retried', 'rejected', 'dropped'] as const;
 
 /** What is read when somebody scrapes, because it changes too often to be told. */
 export interface MetricSources {

@@ -16,7 +16,7 @@ export type { Bookmark, Completion, Position } from './store/ledger.ts';
 export { StateLockedError } from './store/lock.ts';
 export type { QueueState, Settlement } from './store/queues.ts';
 
-export const DATABASE_FILE = 'oom-witness.db';
+const DATABASE_FILE = 'oom-witness.db';
 
 /** What happens to the store and is worth a log line and a metric. */
 export interface StoreObserver {
@@ -142,10 +142,6 @@ export class Store {
 
   position(): Position | undefined {
     return this.#run((ledger) => ledger.position());
-  }
-
-  savePosition(position: Position): void {
-    this.#change((ledger) => ledger.savePosition(position));
   }
 
   /** What is due for the sink, in order of arrival: at most `limit`, fewer where they are large. */

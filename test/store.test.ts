@@ -511,11 +511,11 @@ test('a full disk: everything goes on in memory, and goes back to the disk when 
   store.settle('kafka', done(ids(incidents(100))));
 
   now += 60_000;
-  store.savePosition({ bootId: 'boot', sequence: 201 });
+  store.commit([], { bootId: 'boot', sequence: 201 });
   assert.equal(store.persistent, false, 'the disk is still full');
   makeRoom();
   now += 60_000;
-  store.savePosition({ bootId: 'boot', sequence: 202 });
+  store.commit([], { bootId: 'boot', sequence: 202 });
   assert.equal(said.at(-1), 'back on disk');
   store.close();
 

@@ -1,5 +1,5 @@
 /** Written by the capture thread alone, read by the main thread at any time, no message needed. */
-export const COUNTERS = [
+const COUNTERS = [
   /** CLOCK_MONOTONIC ms of the loop's last turn: a loop that stands still is blind. */
   'heartbeat',
   'kmsgRecords',

@@ -39,7 +39,7 @@ export interface DockerContainer {
 }
 
 /** status 0: no answer. */
-export class DockerError extends Error {
+class DockerError extends Error {
   readonly status: number;
 
   constructor(message: string, status = 0) {

@@ -43,14 +43,11 @@ export type ChosenLabels = ReadonlySet<string>;
  * Labels that say whose a container is. No other one is kept unless it is asked for: they are unbounded, and some programs
  * keep secrets in them (Traefik: `traefik.http.middlewares.NAME.basicauth.users`).
  */
-export const KEPT_LABELS = [
+const KEPT_LABELS = [
   'io.kubernetes.pod.namespace',
   'io.kubernetes.pod.name',
   'io.kubernetes.pod.uid',
   'io.kubernetes.container.name',
-  // `sandbox`: the pause container that holds a pod's namespaces.
-  'io.cri-containerd.kind',
-  'io.kubernetes.docker.type',
   'com.docker.compose.project',
   'com.docker.compose.service',
   'com.docker.compose.container-number',
@@ -113,15 +110,8 @@ export function isContainerId(id: unknown): id is string {
   return typeof id === 'string' && id.length <= MAX_ID && /^[A-Za-z0-9]+(?:[._-]+[A-Za-z0-9]+)*$/.test(id);
 }
 
-/** Whether it runs nothing of anybody's: it holds the namespaces of a pod. */
-export function isSandbox({ labels }: ContainerIdentity): boolean {
-  return (
-    labels['io.cri-containerd.kind'] === 'sandbox' || labels['io.kubernetes.docker.type'] === 'podsandbox'
-  );
-}
-
 /** @returns well-formed and at most 512 units; undefined where it is none or empty */
-export function boundedText(value: unknown): string | undefined {
+function boundedText(value: unknown): string | undefined {
   if (typeof value !== 'string' || value === '') return undefined;
   return value.slice(0, MAX_TEXT).toWellFormed();
 }

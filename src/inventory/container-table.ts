@@ -80,7 +80,6 @@ export class ContainerTable {
   readonly #gone = new Set<string>();
   readonly #early = new Map<string, number>();
   readonly #listeners = new Set<ContainerListener>();
-  #evicted = 0;
 
   constructor({ now, kernelSees, most = MOST_CONTAINERS }: ContainerTableOptions) {
     this.#now = now;
@@ -90,11 +89,6 @@ export class ContainerTable {
 
   get size(): number {
     return this.#containers.size;
-  }
-
-  /** How many were forgotten before their time, for lack of room. */
-  get evicted(): number {
-    return this.#evicted;
   }
 
   get(id: string): KnownContainer | undefined {
@@ -154,11 +148,6 @@ export class ContainerTable {
     this.#containers.set(container.id, container);
     this.#tell('seen', container);
     return container;
-  }
-
-  rename(id: string, name: string): void {
-    const container = this.#containers.get(id);
-    if (container !== undefined) container.name = name;
   }
 
   /**
@@ -280,7 +269,6 @@ export class ContainerTable {
 
   #makeRoom(): void {
     if (this.#containers.size < this.#most) return;
-    this.#evicted += 1;
     const [longestGone] = this.#gone;
     this.#forget(longestGone ?? this.#longestEnded() ?? this.#containers.keys().next().value!);
   }

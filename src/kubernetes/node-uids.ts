@@ -1,4 +1,5 @@
-import { ApiError, type KubernetesApi } from './api.ts';
+import type { KubernetesApi } from './api.ts';
+import { badAnswer } from './status.ts';
 
 /** Node names are few; whoever sees a whole cluster meets them all. */
 const LIMIT = 10_000;
@@ -18,8 +19,7 @@ export class NodeUids {
     if (known !== undefined) return known;
     const node = await this.#api.get<{ metadata?: { uid?: unknown } }>(`/api/v1/nodes/${name}`, signal);
     const uid = node.metadata?.uid;
-    if (typeof uid !== 'string' || uid === '')
-      throw new ApiError({ status: 200, reason: 'BadAnswer', message: `the node ${name} has no uid` });
+    if (typeof uid !== 'string' || uid === '') throw badAnswer(`the node ${name} has no uid`);
     if (this.#known.size >= LIMIT) this.#known.clear();
     this.#known.set(name, uid);
     return uid;

@@ -5,7 +5,7 @@ import { detached } from '../kernel/proc-files.ts';
 const MAX_BYTES = 8 << 20;
 const SHORT_COMMAND = 1024;
 
-export const DROPPED = 'it had already dropped its memory when its command line was read';
+const DROPPED = 'it had already dropped its memory when its command line was read';
 
 /** What one exec made of a process; shared by the children that it forks. */
 export interface Image {

@@ -42,7 +42,7 @@ const NO_IDLE_LIMIT_MS = 2 ** 31 - 1;
  * connection; here a client lives for one batch only and the socket itself tells what became of it. Over TCP delivered
  * means that the server has read it (see `untilRead`); over UDP that it was sent: its socket is not told of closed ports.
  */
-export class PlainTransport implements Transport {
+class PlainTransport implements Transport {
   readonly #library: SyslogClient;
   readonly #server: Server;
   readonly #protocol: 'tcp' | 'udp';

@@ -6,7 +6,7 @@ import { type TlsFiles, tlsContext } from './tls.ts';
 import type { Server } from './transport.ts';
 import { UDP_MAX_BYTES } from './udp.ts';
 
-export const FORMATS = ['rfc5424', 'rfc3164'] as const;
+const FORMATS = ['rfc5424', 'rfc3164'] as const;
 export type Format = (typeof FORMATS)[number];
 
 export type Way =

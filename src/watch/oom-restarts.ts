@@ -3,7 +3,7 @@ import type { PodListener } from '../inventory/pod-table.ts';
 import type { KnownPod, KnownPodContainer, Termination } from '../kubernetes/pod.ts';
 
 /** What became of one start of a container, in the words of kubernetes-oom-event-generator. */
-export const UPDATE_TYPES = [
+const UPDATE_TYPES = [
   'not_oomkilled',
   'oomkilled_termination_too_old',
   'oomkilled_restart_count_unchanged',

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { beforeEach, describe, it } from 'node:test';
-import { containerIdentity, isSandbox } from '../../src/inventory/container-identity.ts';
+import { containerIdentity } from '../../src/inventory/container-identity.ts';
 import { ContainerTable, KEPT_MS } from '../../src/inventory/container-table.ts';
 
 const ID = 'a'.repeat(64);
@@ -62,11 +62,6 @@ describe('who a container is', () => {
       assert.equal(containerIdentity({ id, runtime: 'docker' }), undefined, String(id));
     assert.equal(containerIdentity({ id: 'c1', runtime: 'containerd' })?.id, 'c1');
     assert.equal(containerIdentity({ id: 'my_app.v2-1', runtime: 'containerd' })?.id, 'my_app.v2-1');
-  });
-
-  it('tells the container that only holds the namespaces of a pod', () => {
-    assert.ok(isSandbox(identity(ID, { 'io.cri-containerd.kind': 'sandbox' })));
-    assert.ok(!isSandbox(identity(ID, { 'io.cri-containerd.kind': 'container' })));
   });
 });
 
@@ -284,7 +279,6 @@ describe('ContainerTable', () => {
       told.filter((line) => line.startsWith('forgotten')),
       ['forgotten c2', 'forgotten c3', 'forgotten c1'],
     );
-    assert.equal(table.evicted, 3);
   });
 
   it('knows nothing of what nobody has identified', () => {
@@ -292,7 +286,6 @@ describe('ContainerTable', () => {
     table.died(ID, 0, 1);
     table.oom(ID);
     table.gone(ID, 1);
-    table.rename(ID, 'x');
     table.found(ID, { running: true }, 0);
     assert.equal(table.size, 0);
     assert.deepEqual(told, []);
