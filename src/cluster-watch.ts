@@ -11,7 +11,7 @@ import {
   type Progress,
 } from './cluster-watch/backlog.ts';
 import type { Config } from './config.ts';
-import { incidentFromStatus, OOM_KILLED, statusId } from './cross-check/incident-from-status.ts';
+import { incidentFromStatus, statusId } from './cross-check/incident-from-status.ts';
 import { Downstream, type ProgramIo } from './downstream.ts';
 import { Owners } from './enrich/owners.ts';
 import { printable } from './format.ts';
@@ -19,7 +19,7 @@ import type { Incident, IncidentHost } from './incident.ts';
 import { ContainerTable } from './inventory/container-table.ts';
 import type { KubernetesApi } from './kubernetes/api.ts';
 import { LeaseElection } from './kubernetes/lease.ts';
-import type { KnownPod, KnownPodContainer, Termination } from './kubernetes/pod.ts';
+import { type KnownPod, type KnownPodContainer, OOM_KILLED, type Termination } from './kubernetes/pod.ts';
 import { Families } from './metrics/families.ts';
 import { missingContainerMetrics } from './replaced/missing-container-metrics.ts';
 import { showsMetricsOf } from './replaced/programs.ts';

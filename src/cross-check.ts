@@ -1,8 +1,13 @@
-import { OOM_KILLED, saidOf } from './cross-check/incident-from-status.ts';
 import type { EndedContainer } from './enrich/unplaced.ts';
 import type { Incident, Statement } from './incident.ts';
 import type { PodListener, PodOfContainer } from './inventory/pod-table.ts';
-import type { KnownPod, KnownPodContainer, Termination } from './kubernetes/pod.ts';
+import {
+  type KnownPod,
+  type KnownPodContainer,
+  OOM_KILLED,
+  saidOf,
+  type Termination,
+} from './kubernetes/pod.ts';
 import type { Completion } from './store.ts';
 
 export interface CrossCheckObserver {

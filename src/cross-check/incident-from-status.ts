@@ -1,10 +1,7 @@
 import type { Workload } from '../enrich/identity.ts';
 import { identityOfPod } from '../enrich/identity.ts';
 import { INCIDENT_SCHEMA, type Incident, type IncidentHost } from '../incident.ts';
-import type { KnownPod, KnownPodContainer, Termination } from '../kubernetes/pod.ts';
-
-/** What the runtime calls a container whose cgroup had an OOM kill. */
-export const OOM_KILLED = 'OOMKilled';
+import { type KnownPod, type KnownPodContainer, saidOf, type Termination } from '../kubernetes/pod.ts';
 
 /**
  * The incident that only the status of a pod tells of. It names no process and no limit, but pod and container. The id is made of
@@ -59,10 +56,4 @@ export function incidentFromStatus(
 export function statusId(pod: KnownPod, container: KnownPodContainer, termination: Termination): string {
   const instance = termination.containerId ?? termination.finishedAt ?? container.restartCount;
   return `kubernetes:${pod.uid}:${container.name}:${instance}`;
-}
-
-/** `OOMKilled, exit code 137` */
-export function saidOf({ reason, exitCode }: Termination): string {
-  const said = reason ?? 'no reason';
-  return exitCode === undefined ? said : `${said}, exit code ${exitCode}`;
 }

@@ -62,6 +62,15 @@ export interface Termination {
   readonly finishedAt?: string;
 }
 
+/** The reason for a container whose cgroup had an OOM kill. */
+export const OOM_KILLED = 'OOMKilled';
+
+/** `OOMKilled, exit code 137` */
+export function saidOf({ reason, exitCode }: Termination): string {
+  const said = reason ?? 'no reason';
+  return exitCode === undefined ? said : `${said}, exit code ${exitCode}`;
+}
+
 /** The names of the labels and annotations that are kept; `*` keeps all. */
 export interface KeptMetadata {
   readonly labels: ReadonlySet<string>;

@@ -1,6 +1,12 @@
 import { INCIDENT_SCHEMA, type Incident, type IncidentHost } from '../incident.ts';
 import type { PodListener } from '../inventory/pod-table.ts';
-import type { KnownPod, KnownPodContainer, Termination } from '../kubernetes/pod.ts';
+import {
+  type KnownPod,
+  type KnownPodContainer,
+  OOM_KILLED,
+  saidOf,
+  type Termination,
+} from '../kubernetes/pod.ts';
 
 /** What became of one start of a container, in the words of kubernetes-oom-event-generator. */
 const UPDATE_TYPES = [
@@ -54,7 +60,7 @@ export class OomRestarts implements PodListener {
   }
 
   #tell(pod: KnownPod, container: KnownPodContainer, previous: Termination): UpdateType {
-    if (previous.reason !== 'OOMKilled') return 'not_oomkilled';
+    if (previous.reason !== OOM_KILLED) return 'not_oomkilled';
     if (Date.parse(previous.finishedAt ?? '') < this.#since) return 'oomkilled_termination_too_old';
     const isNew = this.#options.commit(this.#incident(pod, container, previous));
     return isNew ? 'oomkilled_event_sent' : 'oomkilled_restart_count_unchanged';
@@ -97,7 +103,7 @@ export class OomRestarts implements PodListener {
         {
           by: 'kubernetes',
           agrees: true,
-          says: `OOMKilled${previous.exitCode === undefined ? '' : `, exit code ${previous.exitCode}`}`,
+          says: saidOf(previous),
           ...(previous.finishedAt !== undefined && { time: previous.finishedAt }),
         },
       ],

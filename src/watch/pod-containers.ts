@@ -1,7 +1,7 @@
 import { type ContainerRuntime, containerIdentity, RUNTIMES } from '../inventory/container-identity.ts';
 import type { ContainerTable } from '../inventory/container-table.ts';
 import type { PodListener } from '../inventory/pod-table.ts';
-import type { KnownPod, KnownPodContainer, Termination } from '../kubernetes/pod.ts';
+import { type KnownPod, type KnownPodContainer, OOM_KILLED, type Termination } from '../kubernetes/pod.ts';
 
 /**
  * Containers as the status of their pods tells of them, where their runtime is not followed. There each restart is another
@@ -41,7 +41,7 @@ export class PodContainers implements PodListener {
     if (this.#table.get(id) === undefined && !this.#identify(pod, container, id)) return;
     const at = Date.parse(finishedAt ?? '') || this.#now();
     this.#table.died(id, exitCode, at);
-    if (reason === 'OOMKilled' && at >= this.#since) this.#table.oom(id);
+    if (reason === OOM_KILLED && at >= this.#since) this.#table.oom(id);
   }
 
   gone(pod: KnownPod): void {
