@@ -1,6 +1,7 @@
 /** The composition root of `oom-witness watch`: kills as the pods of a whole cluster tell them, without any privilege. */
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { aborted } from './aborted.ts';
 import { AGENT_LABELS, AgentNodes } from './cluster-watch/agents.ts';
 import {
   Backlog,
@@ -163,7 +164,7 @@ class ClusterWatch {
     this.#before = before;
     this.#delivers = true;
     for (const told of this.#backlog.left(before)) void this.#deliver(told);
-    await ended(losing);
+    await aborted(losing);
     // Asked to end: what is under way is delivered and noted before another one begins. Lost: it may have begun.
     this.#delivers = false;
     if (this.#io.signal.aborted) await this.#downstream.drain(LONGEST_DRAIN_MS);
@@ -254,10 +255,3 @@ class ClusterWatch {
 }
 
 const pause = (ms: number, signal: AbortSignal) => sleep(ms, undefined, { signal });
-
-function ended(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
-}

@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { aborted } from '../aborted.ts';
 import type { Outcome, Sink } from '../sink.ts';
 import type { PendingDelivery, Store } from '../store.ts';
 import type { DeadLetter, DeadLetterFile } from './dead-letter.ts';
@@ -258,11 +259,4 @@ export class Courier {
       this.#context.observer.stumbled(this.name, `while closing: ${reasonOf(error)}`, 0);
     }
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

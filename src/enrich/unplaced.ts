@@ -1,3 +1,4 @@
+import { aborted } from '../aborted.ts';
 import type { Finder, Finding } from '../enrich.ts';
 import type { Incident } from '../incident.ts';
 import type { PodOfContainer } from '../inventory/pod-table.ts';
@@ -88,11 +89,4 @@ export class UnplacedFinder implements Finder {
   #isAnotherNear(time: number, id: string): boolean {
     return this.#unplaced.entries().some(([other, at]) => other !== id && Math.abs(at - time) <= APART_MS);
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

@@ -1,3 +1,4 @@
+import { aborted } from '../aborted.ts';
 import { PodTable } from '../inventory/pod-table.ts';
 import type { KubernetesApi } from '../kubernetes/api.ts';
 import type { Follower, ListWatch, ListWatchObserver } from '../kubernetes/list-watch.ts';
@@ -79,11 +80,7 @@ export class Pods {
 
   /** Resolves when every pod has been listed once, or the signal is aborted. */
   synced(signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return Promise.resolve();
-    const aborted = new Promise<void>((resolve) => {
-      signal.addEventListener('abort', () => resolve(), { once: true });
-    });
-    return Promise.race([this.#synced.promise, aborted]);
+    return Promise.race([this.#synced.promise, aborted(signal)]);
   }
 
   parts(): PodsPart[] {
