@@ -84,10 +84,10 @@ export class Enricher {
     for (const incident of incidents)
       if (this.concerns(incident)) concerned.push(incident);
       else this.#options.observer.enriched(incident);
-    this.#track(this.#enrich(concerned));
+    this.#track(this.#enrich(concerned).then((late) => this.#completeLate(late)));
   }
 
-  /** Incidents of an earlier run whose pods were not found then: they are not held, and completed if they are found now. */
+  /** Outlines of incidents of an earlier run whose pods were not found then: they are not held, and completed if they are found now. */
   resume(incidents: readonly Incident[]): void {
     this.#track(this.#completeLate(incidents.filter((incident) => this.concerns(incident))));
   }
@@ -103,14 +103,15 @@ export class Enricher {
     void work.finally(() => this.#running.delete(work));
   }
 
-  async #enrich(incidents: readonly Incident[]): Promise<void> {
+  /** @returns those of which something was not found in time */
+  async #enrich(incidents: readonly Incident[]): Promise<readonly Incident[]> {
     const { observer, timeoutMs } = this.#options;
     const late: Incident[] = [];
     await this.#findAll(incidents, timeoutMs, async (incident, finding) => {
       observer.enriched((await this.#complete(incident, finding)) ?? incident);
-      if (finding?.isPartial) late.push(incident);
+      if (finding?.isPartial) late.push(outlineOf(incident));
     });
-    await this.#completeLate(late);
+    return late;
   }
 
   /** @param incidents as they were stored first: what was found in part is found again */
@@ -191,6 +192,11 @@ export class Enricher {
     };
     return { signal: patience.signal, exhausted: exhaust(), end: () => done.abort() };
   }
+}
+
+/** What no finder looks at, and most of an incident, is not kept for ten minutes. */
+function outlineOf({ memory: _, tasks: __, ...rest }: Incident): Incident {
+  return { ...rest, raw: [] };
 }
 
 /** More than why nothing is known. */

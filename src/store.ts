@@ -202,6 +202,11 @@ export class Store {
     return this.#run((ledger) => ledger.recent(limit, before));
   }
 
+  /** The newest first, without memory statistics, task table and the kernel's lines (`raw` is empty): 2 KiB instead of 70. */
+  outlines(limit: number): readonly Incident[] {
+    return this.#run((ledger) => ledger.outlines(limit));
+  }
+
   get(id: string): Incident | undefined {
     return this.#run((ledger) => ledger.get(id));
   }

@@ -28,7 +28,7 @@ export interface SurroundingsOptions {
   readonly host: IncidentHost;
   /** Whether the kernel's own word of a kill arrives. */
   readonly kernelSees: () => boolean;
-  readonly store: Pick<Store, 'complete' | 'recent' | 'bookmark' | 'saveBookmark'>;
+  readonly store: Pick<Store, 'complete' | 'outlines' | 'bookmark' | 'saveBookmark'>;
   readonly series: KillSeries;
   readonly events: Events;
   /** The incident has its names, as far as they will be known, and may go out. */
@@ -134,7 +134,7 @@ export class Surroundings {
   /** Loads what is needed and nothing else; returns before anything is connected. */
   async start(): Promise<void> {
     const { store, now } = this.#options;
-    const recent = store.recent(RECALLED);
+    const recent = store.outlines(RECALLED);
     this.#crossCheck.recall(recent);
     // The cluster's word on the last of them may still come; the newest comes first here.
     for (const incident of recent.toReversed())

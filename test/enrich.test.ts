@@ -102,6 +102,23 @@ describe('an incident is completed', () => {
     assert.equal(history.values().next().value?.unknown?.k8s, undefined);
   });
 
+  it('once more by its outline: what most of it is, is not kept for so long', async () => {
+    const asked: Incident[] = [];
+    const { time, history, happened, enrich } = setup(async (incident) => {
+      asked.push(incident);
+      return asked.length === 1 ? MISSING : NAMED;
+    });
+    enrich(bare());
+    await time.rest();
+    assert.deepEqual(happened, ['enriched 1 undefined', 'late 1 shop-1']);
+    const [whole, again] = asked;
+    assert.ok(whole?.memory && whole.raw.length > 0);
+    const { memory: _, tasks: __, ...rest } = whole;
+    assert.deepEqual(again, { ...rest, raw: [] });
+    const [stored] = history.values();
+    assert.deepEqual([stored?.memory, stored?.raw], [whole.memory, whole.raw]);
+  });
+
   it('never again after ten minutes', async () => {
     const finder = slow(MISSING);
     const { time, happened, enrich } = setup(finder.find);

@@ -272,6 +272,17 @@ test('recent() pages through the history, the newest first', (t) => {
   assert.equal(store.get('nobody'), undefined);
 });
 
+test('outlines() leaves out what most of an incident is, and nothing else', (t) => {
+  const { store } = openStore(t, { stateDir: stateDir(t) });
+  const [first, second] = incidents(2);
+  const tasks = [{ pid: 1, name: 'java', total_vm: 0, rss: 0, swap: 0, oom_score_adj: 0 }];
+  store.commit([first!, valid<Incident>({ ...second!, tasks })]);
+  const { memory: _, tasks: __, ...rest } = second!;
+  assert.ok(second!.memory && second!.raw.length > 0);
+  assert.deepEqual(store.outlines(1), [{ ...rest, raw: [] }]);
+  assert.deepEqual(ids(store.outlines(9)), ids(incidents(2)).reverse());
+});
+
 test('retention: the newest so many, but none that a sink still waits for', (t) => {
   const { store, said } = openStore(t, {
     stateDir: stateDir(t),

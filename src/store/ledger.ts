@@ -138,9 +138,18 @@ export class Ledger {
 
   /** The newest first, without restarts. `before`: only those that arrived before the incident with this id. */
   recent(limit: number, before?: string): readonly Incident[] {
+    return this.#newest('json', limit, before);
+  }
+
+  /** The same without memory statistics, task table and the kernel's lines, most of what an incident is. */
+  outlines(limit: number): readonly Incident[] {
+    return this.#newest(`json_set(json_remove(json, '$.memory', '$.tasks'), '$.raw', json('[]'))`, limit);
+  }
+
+  #newest(json: string, limit: number, before?: string): readonly Incident[] {
     return this.#statements
       .sql(
-        `SELECT json FROM incident
+        `SELECT ${json} AS json FROM incident
        WHERE n < CASE WHEN ?1 IS NULL THEN 9e15 ELSE coalesce((SELECT n FROM incident WHERE id = ?1), 0) END
          AND workload NOT LIKE '${RESTART_KEY}%'
        ORDER BY n DESC LIMIT ?2`,
