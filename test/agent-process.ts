@@ -1,13 +1,12 @@
 /** The agent as its users start it: a process of its own, with its own state, told what it prints. */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import type { TestContext } from 'node:test';
 import type { Incident } from '../src/incident.ts';
 import { ended } from './kills/kills.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 import { assertValidIncident } from './validate-incident.ts';
 
 const MAIN = path.join(import.meta.dirname, '../src/main.ts');
@@ -28,9 +27,7 @@ export interface AgentOptions {
 }
 
 export function freshStateDir(t: TestContext): string {
-  const folder = mkdtempSync(path.join(tmpdir(), 'oom-witness-state-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
-  return folder;
+  return temporaryFolder(t, 'oom-witness-state');
 }
 
 export class AgentProcess {

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { configJson, configText } from '../src/config/config-print.ts';
 import { OptionError } from '../src/config/option.ts';
 import { type Config, type Flag, loadConfig } from '../src/config.ts';
 import { loadSinks } from '../src/sinks.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 
 const SINKS = await loadSinks(new URL('./fixtures/sinks/', import.meta.url));
 
@@ -31,8 +31,7 @@ async function refusal(flags: readonly string[], environment: Record<string, str
 }
 
 function file(t: TestContext, content: string | Uint8Array, name = 'oom-witness.yaml'): string {
-  const folder = mkdtempSync(join(tmpdir(), 'oom-witness-config-'));
-  t.after(() => rmSync(folder, { recursive: true }));
+  const folder = temporaryFolder(t, 'oom-witness-config');
   writeFileSync(join(folder, name), content);
   return join(folder, name);
 }

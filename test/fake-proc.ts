@@ -1,8 +1,8 @@
 /** A /proc made of plain files, for tests that decide what the kernel shows and when. */
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { TestContext } from 'node:test';
+import { temporaryFolder } from './temporary-folder.ts';
 
 export interface FakeProcess {
   readonly args?: readonly string[];
@@ -24,8 +24,7 @@ export class FakeProc {
   readonly root: string;
 
   constructor(t: TestContext) {
-    this.root = mkdtempSync(path.join(tmpdir(), 'oom-witness-proc-'));
-    t.after(() => rmSync(this.root, { recursive: true, force: true }));
+    this.root = temporaryFolder(t, 'oom-witness-proc');
     writeFileSync(path.join(this.root, 'uptime'), '100.00 50.00\n');
   }
 

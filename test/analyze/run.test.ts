@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough, Readable, Writable } from 'node:stream';
@@ -7,6 +7,7 @@ import { type TestContext, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { type AnalyzeForm, runAnalyze } from '../../src/analyze/run.ts';
 import { fixture } from '../kmsg-fixture.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
 import { assertValidIncident } from '../validate-incident.ts';
 
 const KILL = `${fixture('6.1/child').lines.join('\n')}\n`;
@@ -46,8 +47,7 @@ async function run(
 }
 
 function file(t: TestContext, name: string, content: string | Buffer): string {
-  const folder = mkdtempSync(join(tmpdir(), 'analyze-'));
-  t.after(() => rmSync(folder, { recursive: true }));
+  const folder = temporaryFolder(t, 'analyze');
   writeFileSync(join(folder, name), content);
   return join(folder, name);
 }

@@ -1,17 +1,16 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { foreignPidNamespace } from '../../src/capture/pid-namespace.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
 
 const INITIAL = 'pid:[4026531836]';
 const CONTAINERS = 'pid:[4026532761]';
 
 /** A /proc in which these processes show their pid namespace. */
 function proc(t: TestContext, namespaces: Readonly<Record<string, string>>): string {
-  const root = mkdtempSync(path.join(tmpdir(), 'oom-witness-proc-'));
-  t.after(() => rmSync(root, { recursive: true, force: true }));
+  const root = temporaryFolder(t, 'oom-witness-proc');
   for (const [process, namespace] of Object.entries(namespaces)) {
     mkdirSync(path.join(root, process, 'ns'), { recursive: true });
     symlinkSync(namespace, path.join(root, process, 'ns', 'pid'));

@@ -5,7 +5,7 @@ import { AgentProcess } from '../agent-process.ts';
 import { oomKills } from '../kills/kills.ts';
 import { headings, seriesWith, shownFamilies } from '../metrics/exposition.ts';
 import { Docker, dockerPackages } from '../servers/docker.ts';
-import { freePorts } from '../servers/free-ports.ts';
+import { freePort } from '../servers/free-ports.ts';
 import { peerProgram } from '../servers/peer.ts';
 import { startServer } from '../servers/process.ts';
 import { until } from '../sinks/contract.ts';
@@ -30,7 +30,7 @@ describe(`beside ${NAME}`, { skip }, () => {
   /** Both, told of the containers of one Docker, and what their ports say. */
   async function both(t: TestContext) {
     assert.ok('executable' in peer);
-    const [port] = await freePorts(1);
+    const port = await freePort();
     const theirUrl = `http://127.0.0.1:${port}/metrics`;
     const program = await startServer({
       command: peer.executable,

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { hostname, tmpdir } from 'node:os';
+import { appendFileSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { AgentProcess, freshStateDir } from '../agent-process.ts';
 import { type Launched, launch, makeCgroup, whyNoKills } from '../kills/kills.ts';
 import { Syslogd } from '../kills/syslogd.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
 
 const skip = whyNoKills() ?? false;
 
@@ -15,7 +16,7 @@ async function assertTold(agent: AgentProcess, victims: readonly Launched[]): Pr
   for (const { pid, args } of victims) {
     const [incident, ...more] = agent.of([pid]);
     assert.equal(more.length, 0, 'once');
-    assert.deepEqual(incident?.process.command_args, args, JSON.stringify(incident?.unknown));
+    assert.deepEqual(incident?.process.command_args, args, `unknown: ${JSON.stringify(incident?.unknown)}`);
     assert.deepEqual(incident?.witness, ['log']);
     assert.match(incident?.id ?? '', /^log:[0-9a-f]{32}$/);
   }
@@ -74,8 +75,7 @@ describe('a log file that cannot be read', () => {
 
 describe('in the place of oom_messages_exporter', () => {
   it('its metrics are on its port, on every path, for what is appended to its log', async (t) => {
-    const folder = mkdtempSync(path.join(tmpdir(), 'oom-witness-log-'));
-    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    const folder = temporaryFolder(t, 'oom-witness-log');
     const file = path.join(folder, 'messages');
     writeFileSync(file, '');
     const agent = await AgentProcess.start(t, {

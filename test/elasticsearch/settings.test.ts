@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { OptionError } from '../../src/config/option.ts';
 import { options } from '../../src/elasticsearch/settings.ts';
 import { makeCertificates } from '../fixtures/tls.ts';
 import { settings } from '../sinks/elasticsearch-sink.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
 
 test('nobody asked for it', () => {
   assert.equal(settings({}), undefined);
@@ -121,8 +121,7 @@ test('options that miss a partner or exclude each other name the option and the 
 
 test('certificates are read and checked before anything starts', (t) => {
   const pem = makeCertificates(t);
-  const folder = mkdtempSync(join(tmpdir(), 'oom-witness-'));
-  t.after(() => rmSync(folder, { recursive: true }));
+  const folder = temporaryFolder(t, 'oom-witness');
   const noise = join(folder, 'noise.pem');
   writeFileSync(noise, '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n');
   const both = { server: 'https://a:9200', index: 'oom' };

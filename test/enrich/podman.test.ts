@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, it, type TestContext } from 'node:test';
 import { PodmanFinder } from '../../src/enrich/podman.ts';
 import type { Incident } from '../../src/incident.ts';
 import { containerKill, valid } from '../incidents.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
 
 const ID = 'a08b934a083eee263e809b5a2d33b68813f3c1209748dd3c12c4ef349a9dbe4d';
 const IMAGE = 'e8796a8123aa58a9eb28418974a67a3da63eb3e17e6b597f75e3de6bed840f65';
@@ -43,8 +43,7 @@ const OF_USER = killIn(`/user.slice/user-1000.slice/user@1000.service/user.slice
 
 /** A machine with these files. */
 function machine(t: TestContext, files: Readonly<Record<string, string>>): string {
-  const root = mkdtempSync(path.join(tmpdir(), 'oom-witness-root-'));
-  t.after(() => rmSync(root, { recursive: true }));
+  const root = temporaryFolder(t, 'oom-witness-root');
   for (const [name, text] of Object.entries(files)) {
     mkdirSync(path.dirname(path.join(root, name)), { recursive: true });
     writeFileSync(path.join(root, name), text);

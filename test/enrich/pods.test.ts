@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
@@ -14,6 +13,7 @@ import { ApiError, type KubernetesApi } from '../../src/kubernetes/api.ts';
 import type { KnownPod } from '../../src/kubernetes/pod.ts';
 import { containerKill, valid } from '../incidents.ts';
 import { containerId, pod, podContainer, UID } from '../inventory/pods.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
 
 const ID = containerId('a');
 const HASH = '2b8c9d0e1f2a3b4c5d6e7f8091a2b3c4';
@@ -29,9 +29,7 @@ function bare(uid = UID, id: string | null = ID): Incident {
 }
 
 function noLogs(t: TestContext): string {
-  const folder = mkdtempSync(path.join(tmpdir(), 'oom-witness-logs-'));
-  t.after(() => rmSync(folder, { recursive: true }));
-  return folder;
+  return temporaryFolder(t, 'oom-witness-logs');
 }
 
 function finder(t: TestContext, given: Partial<PodFinderOptions> = {}) {

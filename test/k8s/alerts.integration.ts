@@ -1,16 +1,16 @@
 /** The alerts in a real Prometheus: its own unit tests of them, then a real kill that a real agent tells it of. */
 import assert from 'node:assert/strict';
-import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { copyFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { stringify } from 'yaml';
 import { AgentProcess } from '../agent-process.ts';
 import { launch, makeCgroup, whyNoKills } from '../kills/kills.ts';
+import { freePort } from '../servers/free-ports.ts';
 import { type Prometheus, prometheusPackages, promtool, startPrometheus } from '../servers/prometheus.ts';
-import { closedPort } from '../servers/syslog-receiver.ts';
 import { until } from '../sinks/contract.ts';
 import { Receiver } from '../sinks/receiver.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
 import { ALERT_TESTS, ruleGroups } from './alert-rules.ts';
 import { dashboard, type Panel } from './dashboard.ts';
 import { EVERYTHING, shown } from './grafana.ts';
@@ -28,9 +28,7 @@ interface Alert {
 }
 
 function folder(t: TestContext): string {
-  const made = mkdtempSync(path.join(tmpdir(), 'oom-witness-alerts-'));
-  t.after(() => rmSync(made, { recursive: true, force: true }));
-  return made;
+  return temporaryFolder(t, 'oom-witness-alerts');
 }
 
 describe('the rules', { skip: missing }, () => {
@@ -104,7 +102,7 @@ async function numbers(prometheus: Prometheus, ...titles: readonly string[]): Pr
 
 describe('a real Prometheus', { skip: missing ?? whyNoKills() }, () => {
   it('tells of a real kill, and of an agent that is gone', async (t) => {
-    const port = await closedPort();
+    const port = await freePort();
     const agent = await AgentProcess.start(t, { args: ['--listen', `127.0.0.1:${port}`] });
     const receiver = await Receiver.start(t);
     const prometheus = await watchedBy(t, port, receiver);

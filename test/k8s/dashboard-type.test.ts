@@ -1,11 +1,11 @@
 /** The dashboard against the types that Grafana publishes: it takes no notice of what it does not know. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
+import { temporaryFolder } from '../temporary-folder.ts';
 import { DASHBOARD } from './dashboard.ts';
 
 const ROOT = path.join(import.meta.dirname, '../..');
@@ -15,8 +15,7 @@ const COMPILER_MS = 60_000;
 
 /** What TypeScript says of a dashboard: only of the text of an object does it say that a property is not known. */
 async function problems(t: TestContext, json: string): Promise<string[]> {
-  const folder = mkdtempSync(path.join(tmpdir(), 'oom-witness-dashboard-'));
-  t.after(() => rmSync(folder, { recursive: true }));
+  const folder = temporaryFolder(t, 'oom-witness-dashboard');
   symlinkSync(MODULES, path.join(folder, 'node_modules'));
   const source = `import type { DashboardFile } from '${TYPE}';\nexport const dashboard: DashboardFile = ${json};\n`;
   writeFileSync(path.join(folder, 'dashboard.mts'), source);

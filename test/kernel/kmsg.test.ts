@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { type KmsgDevice, type KmsgObserver, KmsgReader } from '../../src/kernel/kmsg.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
 
 type Answer = string | { readonly errno: string };
 
@@ -142,8 +142,7 @@ describe('opening the kernel’s log', () => {
 });
 
 function emptyFile(t: TestContext): string {
-  const folder = mkdtempSync(path.join(tmpdir(), 'oom-witness-kmsg-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = temporaryFolder(t, 'oom-witness-kmsg');
   const file = path.join(folder, 'kmsg');
   writeFileSync(file, '');
   return file;

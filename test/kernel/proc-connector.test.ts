@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { EAGAIN, ECONNREFUSED, EINTR, ENOBUFS, type Libc } from '../../src/kernel/libc.ts';
 import { ProcConnector } from '../../src/kernel/proc-connector.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
 
 const EPERM = 1;
 const NO_PROC = '/nonexistent';
@@ -238,8 +238,7 @@ describe('subscribing to process events', () => {
 
 /** A /proc in which these processes are in these network namespaces. */
 function procWithNetworks(t: TestContext, networks: Readonly<Record<string, string>>): string {
-  const root = mkdtempSync(path.join(tmpdir(), 'oom-witness-proc-'));
-  t.after(() => rmSync(root, { recursive: true, force: true }));
+  const root = temporaryFolder(t, 'oom-witness-proc');
   for (const [pid, network] of Object.entries(networks)) {
     const namespace = path.join(root, network);
     writeFileSync(namespace, '');

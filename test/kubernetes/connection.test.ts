@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import type { ApiError } from '../../src/kubernetes/api.ts';
 import { connect } from '../../src/kubernetes/connection.ts';
 import type { Surroundings } from '../../src/kubernetes/kube-config.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
 import { ApiDouble } from './api-double.ts';
 import { startProxy } from './connect-proxy.ts';
 
@@ -15,12 +15,6 @@ async function startDouble(t: TestContext): Promise<ApiDouble> {
   const double = await ApiDouble.start(t);
   double.put(NODE, {});
   return double;
-}
-
-function temporaryFolder(t: TestContext): string {
-  const folder = mkdtempSync(join(tmpdir(), 'oom-witness-connection-'));
-  t.after(() => rmSync(folder, { recursive: true }));
-  return folder;
 }
 
 /** Connects, and asks for the node as often as wanted. */
@@ -39,7 +33,7 @@ const authorization = (double: ApiDouble) => double.requests.at(-1)?.headers.aut
 describe('connect', { timeout: 30_000 }, () => {
   it('is the service account in a pod, whose token is read again before it is old', async (t) => {
     const double = await startDouble(t);
-    const root = temporaryFolder(t);
+    const root = temporaryFolder(t, 'oom-witness-connection');
     const account = join(root, 'var/run/secrets/kubernetes.io/serviceaccount');
     mkdirSync(account, { recursive: true });
     copyFileSync(double.certificates.ca, join(account, 'ca.crt'));
@@ -66,7 +60,7 @@ describe('connect', { timeout: 30_000 }, () => {
 
   it('takes the option, else KUBECONFIG, else the file in the home folder', async (t) => {
     const double = await startDouble(t);
-    const home = temporaryFolder(t);
+    const home = temporaryFolder(t, 'oom-witness-connection');
     mkdirSync(join(home, '.kube'));
     const at = (name: string) => {
       double.tokens.add(name);
@@ -84,7 +78,10 @@ describe('connect', { timeout: 30_000 }, () => {
 
   it('merges several files, where the first that names a thing wins, and resolves paths by each file', async (t) => {
     const double = await startDouble(t);
-    const folders = [temporaryFolder(t), temporaryFolder(t)] as const;
+    const folders = [
+      temporaryFolder(t, 'oom-witness-connection'),
+      temporaryFolder(t, 'oom-witness-connection'),
+    ] as const;
     cpSync(double.certificates.ca, join(folders[1], 'ca.pem'));
     writeFileSync(join(folders[0], 'token'), 'first-token\n');
     const [first, second] = folders.map((folder) => join(folder, 'config')) as [string, string];
@@ -103,7 +100,7 @@ describe('connect', { timeout: 30_000 }, () => {
 
   it('shows client certificates, and new ones over a new connection', async (t) => {
     const double = await startDouble(t);
-    const folder = temporaryFolder(t);
+    const folder = temporaryFolder(t, 'oom-witness-connection');
     const { clientCert, clientKey, serverCert, serverKey } = double.certificates;
     const install = (cert: string, key: string) => {
       copyFileSync(cert, join(folder, 'cert.pem'));
@@ -272,7 +269,7 @@ describe('a kubeconfig that cannot be used is refused in one line', { timeout: 3
   ];
   for (const [text, message] of cases)
     it(text.slice(0, 60) || 'empty', async (t) => {
-      const path = join(temporaryFolder(t), 'config');
+      const path = join(temporaryFolder(t, 'oom-witness-connection'), 'config');
       writeFileSync(path, text);
       await assert.rejects(connect({ kubeconfig: path }, { env: {} }), (error: Error) => {
         assert.match(error.message, /^--kubeconfig: [^\n]{1,520}$/);

@@ -1,7 +1,6 @@
 /** Beside kubernetes-oom-event-generator itself: the same restarts of the same containers. */
 import assert from 'node:assert/strict';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { copyFileSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { AgentProcess } from '../agent-process.ts';
@@ -9,6 +8,7 @@ import { headings, shownFamilies } from '../metrics/exposition.ts';
 import { peerProgram } from '../servers/peer.ts';
 import { startServer } from '../servers/process.ts';
 import { until } from '../sinks/contract.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
 import { type EventObject, runningCluster, TestNamespace } from './cluster-test.ts';
 import { hog, idle, once, pod } from './pods.ts';
 
@@ -33,8 +33,7 @@ describe(`beside ${NAME}`, { skip }, () => {
   /** Both, following the pods, and what their ports say. */
   async function both(t: TestContext) {
     assert.ok('executable' in peer);
-    const home = mkdtempSync(path.join(tmpdir(), 'oom-witness-peer-'));
-    t.after(() => rmSync(home, { recursive: true, force: true }));
+    const home = temporaryFolder(t, 'oom-witness-peer');
     mkdirSync(path.join(home, '.kube'));
     copyFileSync(cluster.kubeconfig, path.join(home, '.kube', 'config'));
     const program = await startServer({

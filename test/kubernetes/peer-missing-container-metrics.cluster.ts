@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { AgentProcess } from '../agent-process.ts';
 import { headings, seriesWith, shownFamilies } from '../metrics/exposition.ts';
-import { freePorts } from '../servers/free-ports.ts';
+import { freePort } from '../servers/free-ports.ts';
 import { peerProgram } from '../servers/peer.ts';
 import { startServer } from '../servers/process.ts';
 import { until } from '../sinks/contract.ts';
@@ -22,7 +22,7 @@ describe(`beside ${NAME} on a node`, { skip }, () => {
   }, async (t) => {
     assert.ok('executable' in peer);
     const namespace = await TestNamespace.create(t, cluster);
-    const [port] = await freePorts(1);
+    const port = await freePort();
     // Its path of containerd's socket is fixed.
     const [command = '', ...args] = cluster.namespace.command(
       [peer.executable, '--docker=false', `--bind-address=127.0.0.1:${port}`],

@@ -8,7 +8,7 @@ import { AgentProcess } from '../agent-process.ts';
 import { untilHeaderIsAllowed } from '../docker/kernel-header.ts';
 import { Syslogd } from '../kills/syslogd.ts';
 import { headings, shownFamilies } from '../metrics/exposition.ts';
-import { freePorts } from '../servers/free-ports.ts';
+import { freePort } from '../servers/free-ports.ts';
 import { peerProgram } from '../servers/peer.ts';
 import { startServer } from '../servers/process.ts';
 import { until } from '../sinks/contract.ts';
@@ -29,7 +29,7 @@ describe('beside oom_messages_exporter on a node', { skip }, () => {
     assert.ok('executable' in peer);
     const namespace = await TestNamespace.create(t, cluster);
     const syslogd = new Syslogd(t);
-    const [port] = await freePorts(1);
+    const port = await freePort();
     const env = { [`${PREFIX}MESSAGES_LOG`]: syslogd.file };
     // Where containerd's socket has its usual path.
     const [command = '', ...args] = cluster.namespace.command([peer.executable], 'network and mounts');

@@ -1,17 +1,16 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { appendFileSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { ProcFiles } from '../../src/kernel/proc-files.ts';
 import { JournalReplay } from '../../src/processes/journal-replay.ts';
 import { ProcessJournalFile } from '../../src/processes/process-journal.ts';
 import { FakeProc } from '../fake-proc.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
 import { processesOf, SIGKILLED } from './processes.ts';
 
 function setup(t: TestContext) {
-  const folder = mkdtempSync(path.join(tmpdir(), 'oom-witness-journal-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = temporaryFolder(t, 'oom-witness-journal');
   const proc = new FakeProc(t);
   const file = path.join(folder, 'processes');
   /** A new run of the agent in the same or another boot. */

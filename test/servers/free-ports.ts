@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:net';
 
-/** Ports that nobody listens on, for servers that must be told theirs. */
+/** Ports that nobody listens on, each another: for servers that must be told theirs, and for clients that are to find nobody. */
 export async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
     Array.from({ length: count }, async () => {
@@ -12,4 +12,9 @@ export async function freePorts(count: number): Promise<number[]> {
   const ports = servers.map((server) => (server.address() as { port: number }).port);
   await Promise.all(servers.map((server: Server) => new Promise((closed) => server.close(closed))));
   return ports;
+}
+
+export async function freePort(): Promise<number> {
+  const [port] = await freePorts(1);
+  return port!;
 }

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { type UnpackedPackages, unpackPackages } from './apt.ts';
+import { freePort } from './free-ports.ts';
 import { startServer } from './process.ts';
-import { closedPort } from './syslog-receiver.ts';
 
 const COMMAND_MS = 60_000;
 const READY_MS = 20_000;
@@ -47,7 +47,7 @@ export async function startPrometheus(
   configuration: string,
 ): Promise<Prometheus> {
   const folder = mkdtempSync(path.join(tmpdir(), 'oom-witness-prometheus-'));
-  const address = `127.0.0.1:${await closedPort()}`;
+  const address = `127.0.0.1:${await freePort()}`;
   const server = await startServer({
     command: path.join(root, 'usr/bin/prometheus'),
     args: [

@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Certificates } from '../fixtures/tls.ts';
 import { libraryPath, type UnpackedPackages, unpackPackages } from './apt.ts';
+import { freePorts } from './free-ports.ts';
 import { startServer } from './process.ts';
-import { closedPort } from './syslog-receiver.ts';
 import { type SyslogServer, syslogServer, type UnderstoodMessage } from './syslog-server.ts';
 
 export function rsyslogPackages(): Promise<UnpackedPackages> {
@@ -29,11 +29,8 @@ export async function rsyslog(
   maxMessageSize?: number,
 ): Promise<SyslogServer & { readonly ports: { readonly unframed: number } }> {
   const folder = mkdtempSync(join(tmpdir(), 'oom-witness-rsyslog-'));
-  const tcp = await closedPort();
-  const ports = {
-    ...{ udp: await closedPort(), octetCounting: tcp, newline: tcp },
-    ...{ tls: await closedPort(), unframed: await closedPort() },
-  };
+  const [udp, tcp, tls, unframed] = (await freePorts(4)) as [number, number, number, number];
+  const ports = { udp, octetCounting: tcp, newline: tcp, tls, unframed };
   const socket = join(folder, 'log');
   const output = join(folder, 'out.jsonl');
   const configuration = join(folder, 'rsyslog.conf');

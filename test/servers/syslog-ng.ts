@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Certificates } from '../fixtures/tls.ts';
 import { libraryPath, type UnpackedPackages, unpackPackages } from './apt.ts';
+import { freePorts } from './free-ports.ts';
 import { startServer } from './process.ts';
 import { listens } from './rsyslog.ts';
-import { closedPort } from './syslog-receiver.ts';
 import { type SyslogServer, syslogServer, type UnderstoodMessage } from './syslog-server.ts';
 
 export function syslogNgPackages(): Promise<UnpackedPackages> {
@@ -23,10 +23,8 @@ export async function syslogNg(
   certificates: Certificates,
 ): Promise<SyslogServer> {
   const folder = mkdtempSync(join(tmpdir(), 'oom-witness-syslog-ng-'));
-  const ports = {
-    ...{ udp: await closedPort(), octetCounting: await closedPort() },
-    ...{ newline: await closedPort(), tls: await closedPort() },
-  };
+  const [udp, octetCounting, newline, tls] = (await freePorts(4)) as [number, number, number, number];
+  const ports = { udp, octetCounting, newline, tls };
   const socket = join(folder, 'log');
   const output = join(folder, 'out.jsonl');
   const configuration = join(folder, 'syslog-ng.conf');

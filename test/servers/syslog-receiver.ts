@@ -170,12 +170,3 @@ export async function receiveNothing(t: Cleanup): Promise<number> {
   });
   return (server.address() as net.AddressInfo).port;
 }
-
-/** A port where nobody listens: one that was just given back. */
-export async function closedPort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as net.AddressInfo;
-  await new Promise((closed) => server.close(closed));
-  return port;
-}

@@ -1,29 +1,18 @@
 import assert from 'node:assert/strict';
-import {
-  appendFileSync,
-  mkdtempSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { appendFileSync, readFileSync, renameSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import * as file from '../../sinks/file.ts';
 import type { SinkContext } from '../../src/sink.ts';
 import { containerKill, delivery, groupKill, storm, valid } from '../incidents.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
 import { sinkContext } from './context.ts';
 import { testSinkContract, until } from './contract.ts';
 
 const NEVER = new AbortController().signal;
 
 function folder(t: TestContext): string {
-  const path = mkdtempSync(join(tmpdir(), 'oom-witness-file-'));
-  t.after(() => rmSync(path, { recursive: true }));
-  return path;
+  return temporaryFolder(t, 'oom-witness-file');
 }
 
 async function opened(t: TestContext, path: string, context: Partial<SinkContext> = {}) {

@@ -12,7 +12,7 @@ import { type KafkaSettings, loadKafkaJS } from '../../src/kafka/client.ts';
 import type { Delivery, Outcome, Sink, SinkContext } from '../../src/sink.ts';
 import { type Certificates, makeCertificates } from '../fixtures/tls.ts';
 import { containerKill, delivery, groupKill, storm, valid } from '../incidents.ts';
-import { freePorts } from '../servers/free-ports.ts';
+import { freePort } from '../servers/free-ports.ts';
 import {
   KafkaServer,
   type Listener,
@@ -105,7 +105,7 @@ testSinkContract('kafka 4.3', async (t) => {
     openSink(t, settings(topic, broker));
   return {
     open: () => opened(kafka.address()),
-    openAgainstNothing: async () => opened({ host: '127.0.0.1', port: (await freePorts(1))[0]! }),
+    openAgainstNothing: async () => opened({ host: '127.0.0.1', port: await freePort() }),
     openAgainstSilence: async () => opened({ host: '127.0.0.1', port: await silentPort(t) }),
     received: async () => (await kafka.read(topic)).map(({ key }) => key ?? 'no key'),
     restart: async () => {
@@ -372,7 +372,7 @@ test('a frozen broker: an abort ends it at once, and no connection stays', async
 test('brokers that are down or silent do not matter while one is up', async (t) => {
   const topic = await newTopic();
   const { host, port } = kafka.address();
-  const [dead] = await freePorts(1);
+  const dead = await freePort();
   for (const [other, tries] of [
     [dead, 1],
     [await silentPort(t), 2],

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { type TestContext, test } from 'node:test';
@@ -12,14 +11,15 @@ import { loadUnixDatagram } from '../../src/kernel/unix-datagram.ts';
 import type { Outcome, Sink, SinkContext } from '../../src/sink.ts';
 import { makeCertificates } from '../fixtures/tls.ts';
 import { containerKill, delivery, groupKill, HOST, KERNEL_VERSION_LINE, storm } from '../incidents.ts';
+import { freePort } from '../servers/free-ports.ts';
 import {
-  closedPort,
   receiveNothing,
   receiveStream,
   receiveUdp,
   receiveUnix,
   type SyslogReceiver,
 } from '../servers/syslog-receiver.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
 import { type SinkFixture, testSinkContract, until } from './contract.ts';
 
 const NEVER = new AbortController().signal;
@@ -73,7 +73,7 @@ function overNetwork(
     const to = (port: number) => openSink({ ...texts, server: `127.0.0.1:${port}` });
     return {
       open: () => to(receiver.port),
-      openAgainstNothing: async () => to(await closedPort()),
+      openAgainstNothing: async () => to(await freePort()),
       openAgainstSilence: async () => to(await receiveNothing(t)),
       received: async () => incidentIds(receiver.messages),
       restart: () => receiver.restart(),
@@ -106,7 +106,7 @@ testSinkContract('syslog rfc5424 over tls', async (t) => {
 
 if (!noUnix)
   testSinkContract('syslog rfc5424 over unix', async (t) => {
-    const folder = temporaryFolder(t);
+    const folder = temporaryFolder(t, 'oom-witness-syslog');
     const path = join(folder, 'log');
     const receiver = receiveUnix(t, path);
     const silent = join(folder, 'silent');
@@ -193,7 +193,7 @@ test('TLS: renewed certificates are used without a restart', async (t) => {
 });
 
 test('UDP: a closed port is noticed', async () => {
-  const sink = await openSink({ proto: 'udp', server: `127.0.0.1:${await closedPort()}` });
+  const sink = await openSink({ proto: 'udp', server: `127.0.0.1:${await freePort()}` });
   assertAllRetry(await sink.deliver(storm(1), NEVER), /ECONNREFUSED/);
 });
 
@@ -351,12 +351,6 @@ test('values that no syslog has are refused with the mend', () => {
 
 function udpTo(host: string, port: number) {
   return { protocol: 'udp', server: { host, port } };
-}
-
-function temporaryFolder(t: TestContext): string {
-  const folder = mkdtempSync(join(tmpdir(), 'oom-witness-syslog-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
-  return folder;
 }
 
 function assertAllRetry(outcomes: readonly Outcome[], reason = /./): void {

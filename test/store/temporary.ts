@@ -1,13 +1,11 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { TestContext } from 'node:test';
 import { Store, type StoreObserver, type StoreOptions } from '../../src/store.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
 
 /** A state folder that does not exist yet, in a folder that goes with the test. */
 export function stateDir(t: TestContext): string {
-  const folder = mkdtempSync(path.join(tmpdir(), 'oom-witness-store-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = temporaryFolder(t, 'oom-witness-store');
   return path.join(folder, 'state');
 }
 

@@ -6,7 +6,7 @@ import { AgentProcess } from '../agent-process.ts';
 import { launch, makeCgroup, whyNoKills } from '../kills/kills.ts';
 import { Syslogd } from '../kills/syslogd.ts';
 import { headings, type ShownFamily, shownFamilies } from '../metrics/exposition.ts';
-import { freePorts } from '../servers/free-ports.ts';
+import { freePort } from '../servers/free-ports.ts';
 import { peerProgram } from '../servers/peer.ts';
 import { startServer } from '../servers/process.ts';
 import { until } from '../sinks/contract.ts';
@@ -28,7 +28,7 @@ describe('beside oom_messages_exporter', { skip }, () => {
   async function both(t: TestContext) {
     assert.ok('executable' in peer);
     const syslogd = new Syslogd(t);
-    const [port] = await freePorts(1);
+    const port = await freePort();
     const env = { [`${PREFIX}MESSAGES_LOG`]: syslogd.file };
     const program = await startServer({
       command: peer.executable,

@@ -1,7 +1,6 @@
 /** The dashboard of k8s/, panel by panel: found, scraped and asked by a real Prometheus, after a real kill in a pod. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { it, type TestContext } from 'node:test';
 import packageJson from '../../../package.json' with { type: 'json' };
@@ -10,6 +9,7 @@ import { SCRAPE_SECONDS, type Series, shown } from '../../k8s/grafana.ts';
 import { documentedScrapeConfig } from '../../k8s/scrape-config.ts';
 import { type Prometheus, prometheusPackages, startPrometheus } from '../../servers/prometheus.ts';
 import { until } from '../../sinks/contract.ts';
+import { temporaryFolder } from '../../temporary-folder.ts';
 import { runningCluster, TestNamespace } from '../cluster-test.ts';
 import { idle, once, pod } from '../pods.ts';
 import { DeployedAgent } from './deployed-agent.ts';
@@ -62,8 +62,7 @@ async function scraping(t: TestContext): Promise<Prometheus> {
     scrape_interval: `${SCRAPE_SECONDS}s`,
     static_configs: await discovered(discovery[0].namespaces.names),
   };
-  const folder = mkdtempSync(path.join(tmpdir(), 'oom-witness-dashboard-'));
-  t.after(() => rmSync(folder, { recursive: true }));
+  const folder = temporaryFolder(t, 'oom-witness-dashboard');
   const file = path.join(folder, 'prometheus.yml');
   writeFileSync(file, JSON.stringify({ scrape_configs: [scrape] }));
   return startPrometheus(t, packages.root, file);
