@@ -66,7 +66,7 @@ describe('on Node.js 24', { skip }, () => {
     const { victims, incidents } = await kill(t, agent);
     for (const { pid, args } of victims) {
       const told = incidents.find((incident) => incident.process.pid === pid);
-      assert.deepEqual(told?.process.command_args, args, JSON.stringify(told?.unknown));
+      assert.deepEqual(told?.process.command_args, args, `unknown: ${JSON.stringify(told?.unknown)}`);
       assert.equal(told?.victims[0]?.capture.source, 'scan');
     }
     assert.equal(await agent.terminate(), 0);

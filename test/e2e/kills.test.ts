@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import type { Incident } from '../../src/incident.ts';
 import { AgentProcess, freshStateDir } from '../agent-process.ts';
 import { KernelLog } from '../kills/kernel-log.ts';
 import { type Launched, launch, makeCgroup, whyNoKills } from '../kills/kills.ts';
+import { until } from '../sinks/contract.ts';
 
 const skip = whyNoKills() ?? false;
 const LIMIT = 16 << 20;
@@ -21,7 +24,7 @@ async function assertAllTold(agent: AgentProcess, victims: readonly Launched[]):
   const told = new Map(agent.of(pids).map((incident) => [incident.process.pid, incident]));
   for (const { pid, args } of victims) {
     const incident = told.get(pid);
-    assert.deepEqual(incident?.process.command_args, args, JSON.stringify(incident?.unknown));
+    assert.deepEqual(incident?.process.command_args, args, `unknown: ${JSON.stringify(incident?.unknown)}`);
   }
   assert.equal(agent.of(pids).length, victims.length, 'nothing twice');
 }
@@ -99,8 +102,9 @@ describe('real kills', { skip }, () => {
     const before = await launch(group, { count: 1 });
     await assertAllTold(first, before);
     const launching = launch(group, { count: 3, parallel: 3, liveMs: 1_500, text: ['--seen=%d'] });
-    await first.until(() => first.log.length > 0, 'logging');
-    await new Promise<void>((resolve) => setTimeout(resolve, 300));
+    const journal = () => readFileSync(path.join(stateDir, 'processes.jsonl'), 'latin1');
+    const isKept = () => [0, 1, 2].every((index) => journal().includes(`"--seen=${index}"`));
+    await until(isKept, 'the victims in the journal');
     await first.kill9();
     const missed = await launching;
     const unseen = await launch(group, { count: 1, liveMs: 10, text: ['--unseen'] });

@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { AgentProcess, freshStateDir } from '../agent-process.ts';
 import { launch, makeCgroup, whyNoKills } from '../kills/kills.ts';
 import { receiveUdp } from '../servers/syslog-receiver.ts';
+import { until } from '../sinks/contract.ts';
 import { Receiver } from '../sinks/receiver.ts';
 
 const skip = whyNoKills() ?? false;
@@ -78,20 +78,11 @@ async function collect(t: TestContext, args: readonly string[]): Promise<Found> 
   const wrapper = ['sh', '-c', `exec "$@" >'${printed}'`, 'sh'];
   const second = await AgentProcess.start(t, { stateDir, wrapper, args: ['--stdout', 'text', ...args] });
   const [last] = await launch(group, { count: 1, liveMs: 300, text: ARGUMENTS });
-  await until(() => readFileSync(printed, 'utf8').includes(`pid ${last?.pid}: `));
+  await until(() => readFileSync(printed, 'utf8').includes(`pid ${last?.pid}: `), 'a block of text', 30_000);
   await second.kill9();
   found.set('stdout text', readFileSync(printed, 'utf8'));
   for (const [name, text] of filesOf(stateDir)) found.set(`${name} after kill -9`, text);
   return found;
-}
-
-/** For what shows in a file only. */
-async function until(condition: () => boolean): Promise<void> {
-  const end = Date.now() + 30_000;
-  while (!condition()) {
-    assert.ok(Date.now() < end, 'no block was printed within 30 s');
-    await sleep(10);
-  }
 }
 
 function filesOf(folder: string): [string, string][] {
