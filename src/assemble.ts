@@ -3,7 +3,7 @@ import { type AssembledReport, type DraftRecord, ReportDraft } from './assemble/
 import { isWithin } from './kernel/cgroup-path.ts';
 import { KERN, type KernelRecord } from './kernel/kmsg-record.ts';
 import type { Observation } from './kernel/observation.ts';
-import { observe } from './kernel/oom-report.ts';
+import { observe, observeBareKill } from './kernel/oom-report.ts';
 
 /** A record from /dev/kmsg, or one from a log, which may not know the kernel's clock. */
 export type AssemblerRecord = Omit<KernelRecord, 'timestampUs'> & {
@@ -73,7 +73,8 @@ export class Assembler {
       this.#take(joined, whole);
       return;
     }
-    const seen = observe(record.text);
+    const bareKill = this.#collecting?.head.oldChoice?.bareKill === true;
+    const seen = observe(record.text) ?? (bareKill ? observeBareKill(record.text) : undefined);
     if (seen !== undefined) {
       if (seen.kind !== 'statistics') this.#split = undefined;
       this.#take(record, seen);

@@ -219,6 +219,28 @@ describe('without a header', () => {
   });
 });
 
+describe('kernels before 2.6.34, which print no sizes', () => {
+  const CHOICE = 'Out of memory: kill process 450 (plymouthd) score 38 or a child';
+  const lines = (...texts: string[]) => texts.map((text, at) => `4,${at},${at},-;${text}`);
+
+  test('the kill after their choice is one, also of a child', () => {
+    const { reports } = assemble(lines(CHOICE, 'Killed process 451 (splash)', 'usb 1-1: new device'));
+    assert.partialDeepStrictEqual(reports, [
+      { oom: { scope: 'node' }, victims: [{ pid: 451, name: 'splash' }] },
+    ]);
+    assert.equal(reports[0]?.victims[0]?.memory, undefined);
+  });
+
+  test('without their choice it is the start of a name in pieces', () => {
+    const start = 'Killed process 451 (a)';
+    assert.deepEqual(assemble(lines(start)).reports, []);
+    const sacrifice = CHOICE.replace('or a', 'or sacrifice');
+    assert.deepEqual(assemble(lines(sacrifice, start)).reports, []);
+    const { reports } = assemble(lines(sacrifice, start, 'b) total-vm:8kB, anon-rss:4kB, file-rss:0kB'));
+    assert.equal(reports[0]?.victims[0]?.name, 'a)\nb');
+  });
+});
+
 describe('two invocations are never glued together', () => {
   test('a header that lost its kill says nothing', () => {
     assert.deepEqual(pids(assemble(log(header('a'), choice(1), header('b'), choice(2), kill(2))).reports), [

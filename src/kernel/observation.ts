@@ -34,13 +34,21 @@ export type Observation =
       readonly constraint: string;
       /** The cgroup whose limit was hit; absent with `global_oom`. */
       readonly limitCgroup?: string;
-      readonly cgroup: string;
+      /** Absent without memory cgroups. */
+      readonly cgroup?: string;
       readonly name: string;
       readonly pid: number;
       readonly userId?: number;
     }
   /** Before 5.0: who was chosen. Who dies is often its child. */
-  | { readonly kind: 'old-choice'; readonly prefix: KillPrefix; readonly pid: number; readonly name: string }
+  | {
+      readonly kind: 'old-choice';
+      readonly prefix: KillPrefix;
+      readonly pid: number;
+      readonly name: string;
+      /** The kernel is so old that the kill can come without sizes (`observeBareKill`). */
+      readonly bareKill?: true;
+    }
   /** Before 5.0: `Task in A killed as a result of limit of B`. */
   | { readonly kind: 'old-cgroups'; readonly cgroup: string; readonly limitCgroup: string }
   | {

@@ -26,8 +26,12 @@ const LONGEST_RECORD = 16 << 10;
 const HEADER =
   /^(.*) invoked oom-killer: gfp_mask=(0x[0-9a-f]+(?:\([^)]*\))?)(?:, nodemask=[^=]*)?, +order=(-?\d+)(?:, oom_adj=-?\d+)?(?:, oom_score_adj=(-?\d+))?$/s;
 const CPU = /^CPU: \d+ (?:UID: \d+ )?PID: (\d+) Comm: (.*)$/s;
+/** Before 3.10. A process can be named like its start, so the words after the name have to be there, too. */
+const OLD_CPU = /^Pid: (\d+), comm: (.* (?:Not t|T)ainted.*)$/s;
 const RELEASE = /(?:Not tainted|Tainted: .*?) (\d+\.\d+\S*) /;
-const CHOICE = /^oom-kill:constraint=(\w+),nodemask=.*?,mems_allowed=[\d,-]*(,global_oom|,oom_memcg=.*?|)$/s;
+/** A kernel that is built without cpusets, or without memory cgroups, prints nothing of them. */
+const CHOICE =
+  /^oom-kill:constraint=(\w+),nodemask=(?:\(null\)|[\d,-]*)(?:,cpuset=.*?,mems_allowed=[\d,-]*)?(,global_oom|,oom_memcg=.*?|)$/s;
 const CHOICE_END = /,pid=(\d+),uid=(-?\d+)$/;
 const TASK_MEMCG = ',task_memcg=';
 const TASK = ',task=';
@@ -38,13 +42,14 @@ const PREFIXES: Readonly<Record<string, KillPrefix>> = {
 };
 const PREFIX = '(Memory cgroup out of memory|Out of memory(?: \\(oom_kill_allocating_task\\))?)';
 const OLD_CHOICE = new RegExp(
-  `^${PREFIX}: [Kk]ill process (\\d+) \\((.*)\\) score \\d+ or sacrifice child$`,
+  `^${PREFIX}: [Kk]ill process (\\d+) \\((.*)\\) score \\d+ or (?:sacrifice|(a)) child$`,
   's',
 );
 const KILL = new RegExp(
-  `^(?:${PREFIX}: )?Killed process (\\d+),?(?: UID (\\d+),)? \\((.*)\\),?(?: UID (\\d+),)? (total-vm:\\d+kB[^()]*)$`,
+  `^(?:${PREFIX}: )?Killed process (\\d+),?(?: UID (\\d+),)? \\((.*)\\),?(?: UID (\\d+),)?(?: in VE "[^"]*")? ((?:total-vm|vsz):\\d+kB[^()]*)$`,
   's',
 );
+const BARE_KILL = /^Killed process (\d+) \((.*)\)$/s;
 const EXITING = new RegExp(
   `^(?:${PREFIX}: )?OOM victim (\\d+) \\(.*\\) is already exiting\\. Skip killing the task$`,
   's',
@@ -76,6 +81,8 @@ function observeByStart(text: string): Observation | undefined {
         : text.startsWith('Total swap')
           ? nodeNumber(text)
           : undefined;
+    case 0x50: // P
+      return text.startsWith('Pid: ') ? cpu(text) : undefined;
     case 0x46: // F
       return text.startsWith('Free swap') ? nodeNumber(text) : undefined;
     case 0x6f: // o
@@ -102,7 +109,7 @@ function header(text: string): Observation | undefined {
 }
 
 function cpu(text: string): Observation | undefined {
-  const found = CPU.exec(text);
+  const found = CPU.exec(text) ?? OLD_CPU.exec(text);
   const pid = pidOf(found?.[1]);
   if (!found || pid === undefined) return undefined;
   const kernel = RELEASE.exec(found[2] as string)?.[1];
@@ -127,7 +134,7 @@ function kill(text: string): Observation | undefined {
       name: boundedName(killed[4]),
       ...(userId !== undefined && userId >= 0 && { userId }),
       memory: definedOnly({
-        total_vm: kiB(rest.get('total-vm')),
+        total_vm: kiB(rest.get('total-vm') ?? rest.get('vsz')),
         anon_rss: kiB(rest.get('anon-rss')),
         file_rss: kiB(rest.get('file-rss')),
         shmem_rss: kiB(rest.get('shmem-rss')),
@@ -139,11 +146,24 @@ function kill(text: string): Observation | undefined {
   const chosen = OLD_CHOICE.exec(text);
   if (chosen) {
     const pid = pidOf(chosen[2]);
-    const prefix = PREFIXES[chosen[1] as string] as KillPrefix;
-    return pid === undefined ? undefined : { kind: 'old-choice', prefix, pid, name: boundedName(chosen[3]) };
+    if (pid === undefined) return undefined;
+    return {
+      kind: 'old-choice',
+      prefix: PREFIXES[chosen[1] as string] as KillPrefix,
+      pid,
+      name: boundedName(chosen[3]),
+      ...(chosen[4] !== undefined && { bareKill: true }),
+    };
   }
   const pid = pidOf(EXITING.exec(text)?.[2]);
   return pid === undefined ? undefined : { kind: 'already-exiting', pid };
+}
+
+/** A kill without any size, as kernels before 2.6.34 print it. Of newer ones it is the start of one whose name is in pieces. */
+export function observeBareKill(text: string): Observation | undefined {
+  const found = BARE_KILL.exec(text);
+  const pid = pidOf(found?.[1]);
+  return pid === undefined ? undefined : { kind: 'kill', pid, name: boundedName(found?.[2]), memory: {} };
 }
 
 function cgroups(text: string): Observation | undefined {
@@ -156,7 +176,7 @@ function cgroups(text: string): Observation | undefined {
 }
 
 /**
- * `oom-kill:constraint=…,task_memcg=PATH,task=NAME,pid=N,uid=N`. A name can hold `,task=` or `,pid=1,uid=0`, and with
+ * `oom-kill:constraint=…,task_memcg=PATH,task=NAME,pid=N,uid=N`, without memory cgroups `…,task=NAME,pid=N,uid=N`. A name can hold `,task=` or `,pid=1,uid=0`, and with
  * delegation a path can hold anything: of several readings the one whose name fits into 15 bytes and whose victim lies
  * below the limit is taken.
  */
@@ -169,7 +189,7 @@ function choice(text: string): Observation | undefined {
     const named = text.slice(task + TASK.length, end.index);
     if (named.replace(/\\x[0-9a-f]{2}/g, '.').length > 15 && text.indexOf(TASK, task + 1) >= 0) continue;
     const memcg = text.lastIndexOf(TASK_MEMCG, task);
-    const start = memcg < 0 ? null : CHOICE.exec(text.slice(0, memcg));
+    const start = CHOICE.exec(text.slice(0, memcg < 0 ? task : memcg));
     if (!start) continue;
     const limit = (start[2] as string).startsWith(',oom_memcg=')
       ? boundedPath((start[2] as string).slice(',oom_memcg='.length))
@@ -178,7 +198,7 @@ function choice(text: string): Observation | undefined {
       kind: 'choice',
       constraint: (start[1] as string).slice(0, LONGEST_NAME),
       ...(limit !== undefined && { limitCgroup: limit }),
-      cgroup: boundedPath(text.slice(memcg + TASK_MEMCG.length, task)),
+      ...(memcg >= 0 && { cgroup: boundedPath(text.slice(memcg + TASK_MEMCG.length, task)) }),
       name: boundedName(named),
       pid,
       ...(userId !== undefined && userId >= 0 && { userId }),

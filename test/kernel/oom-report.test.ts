@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { observe, parseTaskRow } from '../../src/kernel/oom-report.ts';
+import { observe, observeBareKill, parseTaskRow } from '../../src/kernel/oom-report.ts';
 
 const TAIL =
   'total-vm:13360kB, anon-rss:12084kB, file-rss:4kB, shmem-rss:696kB, UID:7 pgtables:60kB oom_score_adj:984';
@@ -50,6 +50,7 @@ describe('who asked for memory', () => {
     'oom-kill:constra',
     '[ 1]',
     'CPU: 1 PID: 1',
+    'Pid: 1, comm: a',
     'Mem-Info:',
   ])
     test(`the header of a process named ${JSON.stringify(name)}`, () =>
@@ -85,6 +86,18 @@ describe('who asked for memory', () => {
       {
         kernel: '6.12.1',
       },
+    );
+  });
+
+  test('the line before 3.10 that says the same', () => {
+    assert.deepEqual(observe('Pid: 3121, comm: httpd Not tainted 2.6.32-754.el6.x86_64 #1'), {
+      kind: 'cpu',
+      pid: 3121,
+      kernel: '2.6.32-754.el6.x86_64',
+    });
+    assert.deepEqual(
+      observe('Pid: 9, comm: a, b Tainted: G        W    3.2.0-4-686-pae #1 Debian 3.2.68-1'),
+      { kind: 'cpu', pid: 9, kernel: '3.2.0-4-686-pae' },
     );
   });
 });
@@ -221,6 +234,20 @@ describe('whom the kernel chose', () => {
     assert.ok(seen?.kind === 'choice' && seen.limitCgroup === undefined && seen.cgroup === '/a');
   });
 
+  test('a kernel without cpusets or without memory cgroups prints nothing of them', () => {
+    const start = 'oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null)';
+    const wanted = { kind: 'choice', constraint: 'CONSTRAINT_NONE', name: 'dnsmasq', pid: 812, userId: 453 };
+    const end = ',task=dnsmasq,pid=812,uid=453';
+    assert.deepEqual(observe(`${start}${end}`), wanted);
+    assert.deepEqual(observe(`${start},cpuset=/,mems_allowed=0${end}`), wanted);
+    assert.deepEqual(observe(`${start},global_oom,task_memcg=/init.scope${end}`), {
+      ...wanted,
+      cgroup: '/init.scope',
+    });
+    for (const name of ['', ',task=a', 'a,task=b,pid=1', 'x,pid=1,uid=0'])
+      assert.partialDeepStrictEqual(observe(`${start},task=${name},pid=812,uid=453`), { name, pid: 812 });
+  });
+
   test('several memory nodes', () => {
     assert.equal(
       observe(
@@ -301,6 +328,44 @@ describe('who was killed', () => {
     assert.deepEqual(observe(`Killed process 9 (x) ${sizes}`), { kind: 'kill', pid: 9, name: 'x', memory });
     for (const text of [`Killed process 9 (x), UID 27, ${sizes}`, `Killed process 9, UID 27, (x) ${sizes}`])
       assert.deepEqual(observe(text), { kind: 'kill', pid: 9, name: 'x', userId: 27, memory });
+  });
+
+  test('before 2.6.36 it had other words, and before 2.6.34 no sizes', () => {
+    assert.deepEqual(observe('Out of memory: kill process 221 (httpd) score 120 or a child'), {
+      kind: 'old-choice',
+      prefix: 'node',
+      pid: 221,
+      name: 'httpd',
+      bareKill: true,
+    });
+    assert.deepEqual(observe('Killed process 221 (httpd) vsz:6784kB, anon-rss:2220kB, file-rss:0kB'), {
+      kind: 'kill',
+      pid: 221,
+      name: 'httpd',
+      memory: { total_vm: 6784 * 1024, anon_rss: 2220 * 1024, file_rss: 0 },
+    });
+    assert.deepEqual(observeBareKill('Killed process 221 (a) b)'), {
+      kind: 'kill',
+      pid: 221,
+      name: 'a) b',
+      memory: {},
+    });
+    assert.equal(observeBareKill('Killed process 221 (a) b'), undefined);
+  });
+
+  test('Virtuozzo and OpenVZ 7 name the container', () => {
+    for (const name of ['mysqld', 'x) in VE "1"'])
+      assert.deepEqual(
+        observe(
+          `Killed process 31 (${name}) in VE "104" total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB`,
+        ),
+        {
+          kind: 'kill',
+          pid: 31,
+          name,
+          memory: { total_vm: 8192, anon_rss: 4096, file_rss: 0, shmem_rss: 0 },
+        },
+      );
   });
 
   for (const name of [
