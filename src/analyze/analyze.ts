@@ -103,7 +103,7 @@ class LogAnalysis {
     }
     const since =
       stamp?.timestampUs === undefined ? '' : `, only ${(stamp.timestampUs / 1e6).toFixed(3)} s since boot`;
-    unknown.time = `the log has no wall-clock time${since}`;
+    unknown.time = `${stamp?.doubt ?? 'the log has no wall-clock time'}${since}`;
     return 0;
   }
 

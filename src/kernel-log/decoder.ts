@@ -6,7 +6,7 @@ export interface LogRecord extends AssemblerRecord {
   readonly wallTime?: number | undefined;
   /** `wallTime` knows no less than a second. */
   readonly wholeSeconds?: boolean | undefined;
-  /** Why `wallTime` may be wrong. */
+  /** Why `wallTime` may be wrong, or is absent. */
   readonly doubt?: string | undefined;
   readonly host?: string | undefined;
   readonly bootId?: string | undefined;

@@ -21,11 +21,11 @@ const LEVELS = ['emerg', 'alert', 'crit', 'err', 'warn', 'notice', 'info', 'debu
 const PREFIX = /^(?:([a-z0-9]+) *:([a-z]+) *: |<(\d{1,4})>)/;
 /** `[   27.287451] `, with `<    0.000001>` of -d, or `[Sat Nov 21 03:14:15 2026] ` of -T, or `[Nov21 03:14] ` of -e */
 const BRACKET =
-  /^\[ *(?:(\d+)\.(\d{1,6})(?: <[ \d.]*>)?|([A-Z][a-z]{2} [A-Z][a-z]{2} [^\]]{16,17})|[A-Z][a-z]{2}\d{2} \d{2}:\d{2}|\+[\d.]+)\](?: |(?=\[ *[TC]\d))/;
+  /^\[ *(?:(\d+)\.(\d{1,6})(?: <[ \d.]*>)?|([A-Z][a-z]{2} [A-Z][a-z]{2} [^\]]{16,17})|[A-Z][a-z]{2}\d{2} \d{2}:\d{2}|\+[\d.]+)\](?: |(?=\[ *[TC]?\d+\]))/;
 /** --time-format iso */
 const ISO = /^(\d{4}-\d{2}-\d{2}T[\d:]{8},\d{6}[+-]\d{2}:\d{2}) /;
-/** CONFIG_PRINTK_CALLER: which task or CPU printed it. */
-const CALLER = /^ ?\[ *[TC]\d+\] /;
+/** CONFIG_PRINTK_CALLER: which task or CPU printed it. Some kernels print the CPU before the task. */
+const CALLER = /^ ?(?:\[ *\d+\] )?\[ *[TC]\d+\] /;
 
 export function dmesgDecoder(now: () => number): Decoder {
   return new LineDecoder((line, at) => decodeDmesg(line, at, now()));

@@ -1,16 +1,28 @@
 import { type DecodedLine, type Decoder, LineDecoder } from './decoder.ts';
-import { microseconds } from './dmesg.ts';
-import { parseWallTime } from './wall-time.ts';
+import { facility, level, microseconds } from './dmesg.ts';
+import { parseWallTime, UNREADABLE_TIME } from './wall-time.ts';
 
 const PRIORITY = /^<(\d{1,3})>(?:1 )?/;
+const FACILITY = 'kern|user|mail|daemon|auth|syslog|lpr|news|uucp|cron|authpriv|ftp|local[0-7]';
+const LEVEL = 'emerg|panic|alert|crit|err|error|warn|warning|notice|info|debug';
+/** `Nov 21 03:14:15`; journalctl names the month in its user's language, and an export can put a time of its own before. */
+const SHORT = String.raw`(?:\d{4}-\d{2}-\d{2}T\S+ )?(?<short>\S{2,10} [ \d]?\d \d{2}:\d{2}:\d{2}(?:\.\d+)?)`;
+const ISO = String.raw`(?<iso>\d{4}-\d{2}-\d{2}T\S+)`;
+const FULL = String.raw`[A-Z][a-z]{2} (?<full>\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}(?:\.\d+)?) (?<zone>\S+)`;
+const CTIME = String.raw`(?<ctime>[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2} \d{4})`;
+const UNIX = String.raw`(?<unix>\d{9,11}\.\d{1,9})`;
+const MONOTONIC = String.raw`\[ *(?<seconds>\d+)\.(?<fraction>\d{1,6})\]`;
 /**
- * RFC 3164 and rsyslog's files, journalctl -o short, short-precise, short-iso, short-full, short-unix, short-monotonic:
- * a time, the host, `kernel:`.
+ * RFC 3164 and rsyslog's files, journalctl -o short, short-precise, short-iso, short-full, short-unix, short-monotonic, and
+ * what busybox and OpenWrt write: a time, mostly the host, at some the facility and level, `kernel:`.
  */
-const LINE =
-  /^(?:([A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2}(?:\.\d+)?)|(\d{4}-\d{2}-\d{2}T\S+)|[A-Z][a-z]{2} (\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}(?:\.\d+)?) (\S+)|(\d{9,11}\.\d{1,9})|\[ *(\d+)\.(\d{1,6})\]) (\S+) (?:kernel: |kernel - \S+ (?:-|\[.*?\]) (?:\ufeff)?)/;
-/** CONFIG_PRINTK_CALLER: which task or CPU printed it. */
-const CALLER = /\[ *[TC]\d+\] /y;
+const LINE = new RegExp(
+  String.raw`^(?:(?:${SHORT}|${ISO}|${FULL}|${CTIME}|${UNIX})(?: (?<host>\S+))??|${MONOTONIC} (?<host>\S+)) ` +
+    String.raw`(?:(?<facility>${FACILITY})\.(?<level>${LEVEL}) |(?:${LEVEL.toUpperCase()}) )?` +
+    String.raw`(?:kernel: |kernel - \S+ (?:-|\[.*?\]) (?:\ufeff)?)`,
+);
+/** CONFIG_PRINTK_CALLER: which task or CPU printed it. Some kernels print the CPU before the task. */
+const CALLER = /(?:\[ *\d+\] )?\[ *[TC]\d+\] /y;
 const BYTE_ORDER_MARK = 0xfeff;
 const OPEN = 0x5b;
 const CLOSE = 0x5d;
@@ -108,23 +120,29 @@ function parseHead(line: string, now: () => number): Head | undefined {
   const start = priority?.[0].length ?? 0;
   const found = LINE.exec(start === 0 ? line : line.slice(start));
   if (!found) return undefined;
+  const groups = found.groups as Readonly<Record<string, string | undefined>>;
   const number = priority ? Number(priority[1]) : 6;
   return {
     text: line.slice(0, start + found[0].length),
-    facility: number >> 3,
-    level: number & 7,
-    timestampUs: found[6] === undefined ? undefined : microseconds(found[6], found[7] ?? ''),
-    host: found[8],
-    ...wall(found, now),
+    facility: groups.facility === undefined ? number >> 3 : facility(groups.facility),
+    level: groups.level === undefined ? number & 7 : level(groups.level),
+    timestampUs:
+      groups.seconds === undefined ? undefined : microseconds(groups.seconds, groups.fraction ?? ''),
+    host: groups.host,
+    ...wall(groups, now),
   };
 }
 
-function wall(found: RegExpExecArray, now: () => number): Pick<Head, 'wallTime' | 'wholeSeconds' | 'doubt'> {
-  if (found[5] !== undefined) return { wallTime: Math.floor(Number(found[5]) * 1000), wholeSeconds: false };
-  const zone = found[4] === 'UTC' || found[4] === 'GMT' ? 'Z' : '';
-  const text = found[1] ?? found[2] ?? (found[3] === undefined ? undefined : found[3] + zone);
-  const parsed = text === undefined ? undefined : parseWallTime(text, now());
-  if (parsed === undefined) return {};
+function wall(
+  { short, iso, full, zone, ctime, unix }: Readonly<Record<string, string | undefined>>,
+  now: () => number,
+): Pick<Head, 'wallTime' | 'wholeSeconds' | 'doubt'> {
+  if (unix !== undefined) return { wallTime: Math.floor(Number(unix) * 1000), wholeSeconds: false };
+  const text =
+    full === undefined ? (short ?? iso ?? ctime) : full + (/^(?:UTC|GMT)$/.test(zone ?? '') ? 'Z' : '');
+  if (text === undefined) return {};
+  const parsed = parseWallTime(text, now());
+  if (parsed === undefined) return { doubt: UNREADABLE_TIME };
   const { ms, wholeSeconds, doubt } = parsed;
   return { wallTime: ms, wholeSeconds, doubt };
 }

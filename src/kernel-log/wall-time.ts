@@ -3,9 +3,9 @@ const DAY_MS = 86_400_000;
 
 const ISO = /^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}:\d{2})(?:[.,](\d{1,9}))?(Z|[+-]\d{2}:?\d{2})?$/;
 /** `Sat Nov 21 03:14:15 2026`, as ctime(3) writes it */
-const CTIME = /^[A-Z][a-z]{2} ([A-Z][a-z]{2}) +(\d{1,2}) (\d{2}):(\d{2}):(\d{2}) (\d{4})$/;
+const CTIME = /^\S+ +(\S+) +(\d{1,2}) (\d{2}):(\d{2}):(\d{2}) (\d{4})$/;
 /** `Nov 21 03:14:15`, RFC 3164; journalctl -o short-precise adds microseconds */
-const NO_YEAR = /^([A-Z][a-z]{2}) +(\d{1,2}) (\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?$/;
+const NO_YEAR = /^(\S+) +(\d{1,2}) (\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?$/;
 
 export interface WallTime {
   /** Milliseconds since the epoch. */
@@ -14,6 +14,8 @@ export interface WallTime {
   readonly doubt?: string;
 }
 
+/** Why a log's time is unknown though each of its lines has one. */
+export const UNREADABLE_TIME = 'the time stamps of the log are in a language that is not read here';
 const NO_ZONE = 'the log names no time zone: that of this machine is assumed';
 const NO_ZONE_NOR_YEAR = 'the log names neither year nor time zone: those of this machine are assumed';
 
@@ -43,9 +45,16 @@ export function parseWallTime(text: string, now: number): WallTime | undefined {
 
 function local(year: number, parts: RegExpExecArray, month: number): number {
   const [name, day, hour, minute, second] = parts.slice(month, month + 5);
-  const index = MONTHS.indexOf(name as string);
-  if (index < 0) return Number.NaN;
+  const index = monthIndex(name as string);
+  if (index === undefined) return Number.NaN;
   return new Date(year, index, Number(day), Number(hour), Number(minute), Number(second)).getTime();
+}
+
+/** In English, or with its number as in Chinese, Japanese and Korean. */
+function monthIndex(name: string): number | undefined {
+  const number = /^(\d{1,2})[月월]$/.exec(name)?.[1];
+  const index = number === undefined ? MONTHS.indexOf(name) : Number(number) - 1;
+  return index >= 0 && index < MONTHS.length ? index : undefined;
 }
 
 function wallTime(ms: number, wholeSeconds: boolean, doubt: string | undefined): WallTime | undefined {

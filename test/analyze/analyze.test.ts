@@ -85,6 +85,9 @@ describe('when', () => {
     ['dmesg -T', 1000],
     ['dmesg --time-format iso', 1],
     ['journalctl -o short', 1000],
+    ['journalctl -o short in Japanese', 1000],
+    ['logread of OpenWrt', 1000],
+    ['syslog file in an export with times of its own', 1000],
     ['journalctl -o short-precise', 1],
     ['journalctl -o short-full', 1000],
     ['journalctl -o short-unix', 1],
@@ -100,6 +103,14 @@ describe('when', () => {
     const [incident] = await incidents(render('dmesg'));
     assert.equal(incident?.time, '1970-01-01T00:00:00.000Z');
     assert.match(incident?.unknown?.time ?? '', /no wall-clock time, only 21\.\d{3} s since boot/);
+  });
+
+  test('a month in a language that is not read is no reason to lose the kill', async () => {
+    const log = render('journalctl -o short').replaceAll('Nov ', 'лис ');
+    const [incident] = await incidents(log);
+    assert.partialDeepStrictEqual(incident, { process: { pid: 121 }, host: { name: 'node-7' } });
+    assert.equal(incident?.time, '1970-01-01T00:00:00.000Z');
+    assert.match(incident?.unknown?.time ?? '', /language/);
   });
 
   test('with the time of its start that becomes a time', async () => {
@@ -137,6 +148,9 @@ describe('only the kernel is believed', () => {
     `Nov 21 03:14:15 node-7 sshd[1]: ${text}`,
     `Nov 21 03:14:15 node-7 sshd[1]: kernel: ${text}`,
     `<13>1 2026-11-21T03:14:15Z node-7 kernel - - - ${text}`,
+    `Sat Nov 21 03:14:15 2026 user.notice kernel: ${text}`,
+    `Nov 21 03:14:15 node-7 user.err kernel: [   12.345678] ${text}`,
+    `2026-11-21T03:14:15Z Nov 21 03:14:15 node-7 sshd[1]: kernel: ${text}`,
     `user  :err   : [   12.345678] ${text}`,
     `11,5,12345678,-;${text}`,
     JSON.stringify({ MESSAGE: text, SYSLOG_IDENTIFIER: 'kernel', _TRANSPORT: 'syslog' }),

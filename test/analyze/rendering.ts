@@ -17,6 +17,8 @@ const clock = (at: Date) => `${two(at.getHours())}:${two(at.getMinutes())}:${two
 const short = (at: Date) => `${MONTHS[at.getMonth()]} ${String(at.getDate()).padStart(2)} ${clock(at)}`;
 const ctime = (at: Date) => `${DAYS[at.getDay()]} ${short(at)} ${at.getFullYear()}`;
 
+const levelOf = (record: KernelRecord) => (LEVELS[record.level] ?? '').trim();
+
 /** util-linux and journalctl print further lines below the text of the first. */
 const indented = (prefix: string, text: string) =>
   prefix + text.replaceAll('\n', `\n${' '.repeat(prefix.length)}`);
@@ -54,6 +56,32 @@ const renderers: Readonly<Record<string, (record: KernelRecord) => string>> = {
   'journalctl -o short-unix': (record) =>
     indented(`${(wall(record).getTime() / 1000).toFixed(6)} ${HOST} kernel: `, record.text),
   'journalctl -o short-monotonic': (record) => indented(`${monotonic(record)} ${HOST} kernel: `, record.text),
+  'journalctl -o short in Japanese': (record) =>
+    indented(
+      `${wall(record).getMonth() + 1}月 ${two(wall(record).getDate())} ${clock(wall(record))} ${HOST} kernel: `,
+      record.text,
+    ),
+  'logread of OpenWrt': (record) =>
+    split(`${ctime(wall(record))} kern.${levelOf(record)} kernel: ${monotonic(record)} `, record.text),
+  'syslogd of busybox': (record) =>
+    split(
+      `${short(wall(record))} ${HOST} kern.${levelOf(record)} kernel: ${monotonic(record)} `,
+      record.text,
+    ),
+  'syslog file with levels': (record) =>
+    split(
+      `${short(wall(record))} ${HOST} ${levelOf(record).toUpperCase()} kernel: ${monotonic(record)} `,
+      record.text,
+    ),
+  'syslog file without host': (record) => split(`${short(wall(record))} kernel: `, record.text),
+  'syslog file in an export with times of its own': (record) =>
+    split(
+      `${wall(record).toISOString()} ${short(wall(record))} ${HOST} kernel: ${monotonic(record)} `,
+      record.text,
+    ),
+  'syslog file, CPU and task of the caller': (record) =>
+    split(`${short(wall(record))} ${HOST} kernel: ${monotonic(record)}[ 3] [ T123] `, record.text),
+  'dmesg, CPU and task of the caller': (record) => split(`${monotonic(record)}[ 3] [ T123] `, record.text),
   'syslog file, RFC 3164': (record) =>
     split(`${short(wall(record))} ${HOST} kernel: ${monotonic(record)} `, record.text),
   'syslog file, escaped by rsyslog': (record) =>

@@ -82,3 +82,17 @@ test('what is no stamp of the kernel stays in its words', () => {
   assert.deepEqual([vast?.text, vast?.timestampUs], ['f', undefined], 'too large to be exact');
   assert.deepEqual([tight?.text, tight?.timestampUs], ['g', 1_000_000]);
 });
+
+test('a host that is named like a facility is a host', () => {
+  const heads = [
+    'Nov 21 03:14:15 mail.corp kernel: ',
+    'Nov  1 03:14:15 mail.corp kern.info kernel: ',
+    'Nov 1 03:14:15 mail.corp ERR kernel: ',
+  ];
+  for (const head of heads)
+    assert.partialDeepStrictEqual(decode(`${head}a`), [{ host: 'mail.corp', facility: 0, text: 'a' }]);
+  assert.partialDeepStrictEqual(decode('Nov 21 03:14:15 kern.err kernel: a'), [
+    { host: undefined, facility: 0, level: 3 },
+  ]);
+  assert.partialDeepStrictEqual(decode('Nov 21 03:14:15 node-7 user.notice kernel: a'), [{ facility: 1 }]);
+});

@@ -26,7 +26,22 @@ test('without a year, the latest that is not to come', () => {
   assert.match(parseWallTime('Jan 10 03:00:05', NOW)?.doubt ?? '', /neither year nor time zone/);
 });
 
+test('months are read in English, and where they are numbers', () => {
+  const short = at('Jan 10 03:00:05');
+  for (const month of ['1月', '1월']) assert.equal(at(`${month} 10 03:00:05`), short);
+  assert.equal(at('六 1月 10 03:00:05 2026'), short);
+});
+
 test('what is no time is none', () => {
-  for (const text of ['', 'Foo 10 03:00:05', '2026-13-40T99:00:00Z', 'Jan 10', '2026-01-10'])
+  for (const text of [
+    '',
+    'Foo 10 03:00:05',
+    '13月 10 03:00:05',
+    '0月 10 03:00:05',
+    'sam. 10 janv. 03:00:05 2026',
+    '2026-13-40T99:00:00Z',
+    'Jan 10',
+    '2026-01-10',
+  ])
     assert.equal(parseWallTime(text, NOW), undefined, text);
 });
