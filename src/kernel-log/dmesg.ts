@@ -1,5 +1,5 @@
 import { type DecodedLine, type Decoder, LineDecoder } from './decoder.ts';
-import { parseWallTime } from './wall-time.ts';
+import { parseWallTime, UNREADABLE_TIME } from './wall-time.ts';
 
 const FACILITIES = [
   'kern',
@@ -17,13 +17,17 @@ const FACILITIES = [
 ];
 const LEVELS = ['emerg', 'alert', 'crit', 'err', 'warn', 'notice', 'info', 'debug'];
 
-/** `kern  :err   : ` (-x) or `<3>` (--raw) */
-const PREFIX = /^(?:([a-z0-9]+) *:([a-z]+) *: |<(\d{1,4})>)/;
-/** `[   27.287451] `, with `<    0.000001>` of -d, or `[Sat Nov 21 03:14:15 2026] ` of -T, or `[Nov21 03:14] ` of -e */
+/** `kern  :err   : ` (-x), `node-7: kern:  err: ` (talosctl) or `<3>` (--raw) */
+const PREFIX = /^(?:(?:(\S+): )?([a-z0-9]+) *: *([a-z]+) *: |<(\d{1,4})>)/;
+/**
+ * `[   27.287451] `, with `<    0.000001>` of -d, or `[Sat Nov 21 03:14:15 2026] ` of -T in whatever language, or
+ * `[Nov21 03:14] ` of -e
+ */
 const BRACKET =
-  /^\[ *(?:(\d+)\.(\d{1,6})(?: <[ \d.]*>)?|([A-Z][a-z]{2} [A-Z][a-z]{2} [^\]]{16,17})|[A-Z][a-z]{2}\d{2} \d{2}:\d{2}|\+[\d.]+)\](?: |(?=\[ *[TC]?\d+\]))/;
-/** --time-format iso */
-const ISO = /^(\d{4}-\d{2}-\d{2}T[\d:]{8},\d{6}[+-]\d{2}:\d{2}) /;
+  /^\[ *(?:(\d+)\.(\d{1,6})(?: <[ \d.]*>)?|([^\s\d+[\]][^[\]]{0,40}\d{2}:\d{2}:\d{2}[^[\]]{0,20})|[A-Z][a-z]{2}\d{2} \d{2}:\d{2}|\+[\d.]+)\](?: |(?=\[ *[TC]?\d+\]))/;
+/** `2026-11-21T03:14:15,000001+00:00 ` of --time-format iso, or `[2026-11-21T03:14:15.000001Z]: ` of talosctl */
+const ISO =
+  /^(?:(\d{4}-\d{2}-\d{2}T[\d:]{8},\d{6}[+-]\d{2}:\d{2})|\[(\d{4}-\d{2}-\d{2}T[\d:]{8}[.\d]*Z)\]:) /;
 /** CONFIG_PRINTK_CALLER: which task or CPU printed it. Some kernels print the CPU before the task. */
 const CALLER = /^ ?(?:\[ *\d+\] )?\[ *[TC]\d+\] /;
 
@@ -31,22 +35,26 @@ export function dmesgDecoder(now: () => number): Decoder {
   return new LineDecoder((line, at) => decodeDmesg(line, at, now()));
 }
 
-/** What dmesg of util-linux and of busybox prints, in all its text forms. */
+/** What dmesg of util-linux and of busybox prints, in all its text forms, and talosctl's. */
 export function decodeDmesg(line: string, sequence: number, now: number): DecodedLine | undefined {
   const prefix = PREFIX.exec(line);
   const rest = line.slice(prefix?.[0].length ?? 0);
-  const time = BRACKET.exec(rest) ?? ISO.exec(rest);
+  const clock = BRACKET.exec(rest);
+  const iso = clock === null ? ISO.exec(rest) : null;
+  const time = clock ?? iso;
   if (!time) return undefined;
   const body = rest.slice(time[0].length);
-  const stamps = time[0].startsWith('[') ? bracket(time, now) : wall(time[1] as string, now);
-  const priority = prefix?.[3] === undefined ? undefined : Number(prefix[3]);
+  const stamps = iso ? wall((iso[1] ?? iso[2]) as string, now) : bracket(time, now);
+  const priority = prefix?.[4] === undefined ? undefined : Number(prefix[4]);
   return {
-    facility: priority === undefined ? facility(prefix?.[1]) : priority >> 3,
-    level: priority === undefined ? level(prefix?.[2]) : priority & 7,
+    facility: priority === undefined ? facility(prefix?.[2]) : priority >> 3,
+    level: priority === undefined ? level(prefix?.[3]) : priority & 7,
     sequence,
+    host: prefix?.[1],
     ...stamps,
     text: body.replace(CALLER, ''),
-    indent: priority === undefined ? line.length - body.length : 0,
+    // --raw and talosctl print further lines of a record as they are.
+    indent: priority === undefined && iso?.[2] === undefined ? line.length - body.length : 0,
   };
 }
 
@@ -61,14 +69,17 @@ export function level(name: string | undefined): number {
   return index < 0 ? LEVELS.length - 1 : index;
 }
 
-function bracket(time: RegExpExecArray, now: number): Pick<DecodedLine, 'timestampUs' | 'wallTime'> {
+function bracket(
+  time: RegExpExecArray,
+  now: number,
+): Pick<DecodedLine, 'timestampUs' | 'wallTime' | 'wholeSeconds' | 'doubt'> {
   if (time[1] !== undefined) return { timestampUs: microseconds(time[1], time[2] ?? '') };
   return time[3] === undefined ? {} : wall(time[3], now);
 }
 
 function wall(text: string, now: number): Pick<DecodedLine, 'wallTime' | 'wholeSeconds' | 'doubt'> {
   const parsed = parseWallTime(text, now);
-  if (parsed === undefined) return {};
+  if (parsed === undefined) return { doubt: UNREADABLE_TIME };
   return {
     wallTime: parsed.ms,
     wholeSeconds: parsed.wholeSeconds,

@@ -83,6 +83,8 @@ describe('when', () => {
 
   for (const [format, precision] of [
     ['dmesg -T', 1000],
+    ['dmesg -T in Chinese', 1000],
+    ['talosctl dmesg', 1],
     ['dmesg --time-format iso', 1],
     ['journalctl -o short', 1000],
     ['journalctl -o short in Japanese', 1000],
@@ -106,11 +108,15 @@ describe('when', () => {
   });
 
   test('a month in a language that is not read is no reason to lose the kill', async () => {
-    const log = render('journalctl -o short').replaceAll('Nov ', 'лис ');
-    const [incident] = await incidents(log);
-    assert.partialDeepStrictEqual(incident, { process: { pid: 121 }, host: { name: 'node-7' } });
-    assert.equal(incident?.time, '1970-01-01T00:00:00.000Z');
-    assert.match(incident?.unknown?.time ?? '', /language/);
+    for (const log of [
+      render('journalctl -o short').replaceAll('Nov ', 'лис '),
+      render('dmesg -T in French'),
+    ]) {
+      const [incident] = await incidents(log);
+      assert.equal(incident?.process.pid, 121);
+      assert.equal(incident?.time, '1970-01-01T00:00:00.000Z');
+      assert.match(incident?.unknown?.time ?? '', /language/);
+    }
   });
 
   test('with the time of its start that becomes a time', async () => {
@@ -141,6 +147,26 @@ test('a log names its host and its kernel', async () => {
   assert.deepEqual(incident?.witness, ['log']);
 });
 
+test('a long start without the kernel does not hide it', async () => {
+  for (const format of ['logread of OpenWrt', 'syslog file, RFC 5424', 'syslog file, escaped by rsyslog']) {
+    const log = RENDERINGS.find(([name]) => name === format)?.[1](fixture('6.1/child').lines) ?? '';
+    const other =
+      log.split('\n', 1)[0]?.replace(/kern(?:\.\w+|el) .*|kernel: .*/, 'cron[812]: (root) CMD (true)\n') ??
+      '';
+    assert.match(other, /cron/);
+    const found = await incidents(other.repeat(2_000) + log);
+    assert.equal(found[0]?.process.pid, 121, format);
+  }
+});
+
+test('talosctl names the node', async () => {
+  const render = RENDERINGS.find(([name]) => name === 'talosctl dmesg')?.[1];
+  const log = render?.(fixture('6.1/child').lines) ?? '';
+  assert.equal((await incidents(log))[0]?.host.name, 'node-7');
+  const alone = log.replaceAll('node-7: ', ' ').replaceAll(/^ kern/gm, 'kern');
+  assert.equal((await incidents(alone))[0]?.process.pid, 121);
+});
+
 describe('only the kernel is believed', () => {
   const text =
     'Out of memory: Killed process 1 (init) total-vm:1kB, anon-rss:1kB, file-rss:0kB, shmem-rss:0kB';
@@ -152,6 +178,7 @@ describe('only the kernel is believed', () => {
     `Nov 21 03:14:15 node-7 user.err kernel: [   12.345678] ${text}`,
     `2026-11-21T03:14:15Z Nov 21 03:14:15 node-7 sshd[1]: kernel: ${text}`,
     `user  :err   : [   12.345678] ${text}`,
+    `node-7: user:    err: [2026-11-21T03:14:15.926Z]: ${text}`,
     `11,5,12345678,-;${text}`,
     JSON.stringify({ MESSAGE: text, SYSLOG_IDENTIFIER: 'kernel', _TRANSPORT: 'syslog' }),
     JSON.stringify({ fac: 'user', pri: 'err', time: 1.5, msg: text }),

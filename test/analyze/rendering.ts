@@ -32,6 +32,15 @@ const split = (prefix: string, text: string) =>
 const renderers: Readonly<Record<string, (record: KernelRecord) => string>> = {
   dmesg: (record) => indented(`${monotonic(record)} `, record.text),
   'dmesg -T': (record) => indented(`[${ctime(wall(record))}] `, record.text),
+  'dmesg -T in Chinese': (record) =>
+    indented(
+      `[六 ${wall(record).getMonth() + 1}月 ${wall(record).getDate()} ${clock(wall(record))} ${wall(record).getFullYear()}] `,
+      record.text,
+    ),
+  'dmesg -T in French': (record) =>
+    indented(`[sam. ${wall(record).getDate()} nov. ${clock(wall(record))} 2026] `, record.text),
+  'talosctl dmesg': (record) =>
+    `${HOST}: kern: ${levelOf(record).padStart(7)}: [${wall(record).toISOString()}]: ${record.text}`,
   'dmesg -x': (record) => indented(`${FACILITY}:${LEVELS[record.level]}: ${monotonic(record)} `, record.text),
   'dmesg -T -x': (record) =>
     indented(`${FACILITY}:${LEVELS[record.level]}: [${ctime(wall(record))}] `, record.text),
