@@ -46,6 +46,7 @@ class LogAnalysis {
     this.#options = options;
     this.#reports = new LogReports({
       now: () => options.now,
+      pasted: true,
       report: (report, stamp) => this.#incidents.push(this.#incident(report, stamp)),
       noVictim: () => {
         this.#noVictims += 1;

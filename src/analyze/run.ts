@@ -34,9 +34,11 @@ export async function runAnalyze(files: readonly string[], io: AnalyzeIo): Promi
   let kills = 0;
   let noVictims = 0;
   const unknown: string[] = [];
+  const taken: string[] = [];
   let failed = false;
   for (const file of files.length === 0 ? ['-'] : files) {
     const name = file === '-' ? 'standard input' : file;
+    const killsBefore = kills;
     try {
       const options: AnalyzeOptions = {
         now,
@@ -44,7 +46,7 @@ export async function runAnalyze(files: readonly string[], io: AnalyzeIo): Promi
         finished: (summary) => {
           lines += summary.lines;
           noVictims += summary.noVictims;
-          if (!summary.recognised && summary.lines > 0) unknown.push(name);
+          if (!summary.recognised && summary.lines > 0) (kills > killsBefore ? taken : unknown).push(name);
         },
       };
       const source = file === '-' ? (io.stdin() as AsyncIterable<Buffer>) : openInput(file);
@@ -57,6 +59,10 @@ export async function runAnalyze(files: readonly string[], io: AnalyzeIo): Promi
       failed = true;
     }
   }
+  for (const name of taken)
+    io.stderr.write(
+      `oom-witness: ${name} is in no known format of a kernel log: each line was taken as its words\n`,
+    );
   if (kills === 0 && !failed) {
     const notes = [
       ...(noVictims > 0 ? [`${noVictims} times the OOM killer found nobody to kill`] : []),

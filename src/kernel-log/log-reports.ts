@@ -3,14 +3,17 @@ import type { NoVictim } from '../assemble/kill-report.ts';
 import type { AssembledReport } from '../assemble/report-draft.ts';
 import { Assembler } from '../assemble.ts';
 import { visibleText } from '../kernel/visible-text.ts';
-import type { LogRecord } from './decoder.ts';
+import type { Decoder, LogRecord } from './decoder.ts';
 import { type DetectedFormat, detectFormat } from './detect.ts';
 import { LineScanner, type LineTaker } from './line-scanner.ts';
+import { pastedDecoder } from './pasted.ts';
 import { syslogDecoder } from './syslog.ts';
 
 export interface LogReportsOptions {
   /** Milliseconds since the epoch: logs without a year are dated by it. */
   readonly now: () => number;
+  /** Lines of no known format are read, too: no program writes to the log, somebody hands it over. */
+  readonly pasted?: boolean;
   /** @param stamp the record of the first kill, where it is still known */
   report(report: AssembledReport, stamp: LogRecord | undefined): void;
   noVictim(none: NoVictim): void;
@@ -129,13 +132,18 @@ export class LogReports implements LineTaker {
     const format = detectFormat(lines, this.#options.now);
     if (format === undefined && !enough) return;
     this.#recognised = format !== undefined;
-    this.#format = format ?? { decoder: syslogDecoder(this.#options.now), isKmsg: false };
+    this.#format = format ?? { decoder: this.#unknown(), isKmsg: false };
     this.#assembler = new Assembler({
       report: (report) => this.#report(report),
       noVictim: (none) => this.#options.noVictim(none),
       lines: !this.#format.isKmsg,
     });
     this.#scanner = new LineScanner(this.#format.decoder, this);
+  }
+
+  #unknown(): Decoder {
+    const { now, pasted } = this.#options;
+    return pasted ? pastedDecoder(now) : syslogDecoder(now);
   }
 
   #scan(): void {

@@ -38,7 +38,7 @@ interface Head extends Pick<DecodedLine, 'facility' | 'level' | 'timestampUs' | 
   readonly doubt?: string | undefined;
 }
 
-type HeadParser = (line: string) => Head | undefined;
+export type HeadParser = (line: string) => Head | undefined;
 
 export function syslogDecoder(now: () => number): Decoder {
   const headOf = headParser(now);
@@ -46,7 +46,7 @@ export function syslogDecoder(now: () => number): Decoder {
 }
 
 /** The kernel's lines of a syslog file (RFC 3164, RFC 5424) or of what journalctl prints; other programs' are no records. */
-function decodeSyslog(line: string, sequence: number, headOf: HeadParser): DecodedLine | undefined {
+export function decodeSyslog(line: string, sequence: number, headOf: HeadParser): DecodedLine | undefined {
   const head = headOf(line);
   if (head === undefined) return undefined;
   const indent = head.text.length;
@@ -66,7 +66,7 @@ function decodeSyslog(line: string, sequence: number, headOf: HeadParser): Decod
 }
 
 /** `[   27.287451] `, the kernel's own stamp. Every line has one, and a regular expression takes three times as long. */
-function stampAt(
+export function stampAt(
   line: string,
   start: number,
 ): { readonly timestampUs: number | undefined; readonly end: number } | undefined {

@@ -167,6 +167,58 @@ test('talosctl names the node', async () => {
   assert.equal((await incidents(alone))[0]?.process.pid, 121);
 });
 
+describe('what people hand over', () => {
+  const log = (format: string) =>
+    (RENDERINGS.find(([name]) => name === format)?.[1](fixture('7.2/child').lines) ?? '').trimEnd();
+  const each = (format: string, change: (line: string) => string) =>
+    log(format).split('\n').map(change).join('\n');
+  /** A log without times breaks a name at its newline, like those that daemons write. */
+  const words = records(fixture('7.2/child').lines)
+    .map(({ text }) => text)
+    .join('\n');
+
+  for (const [title, text] of [
+    ['quoted in a mail', each('dmesg', (line) => `> > ${line}`)],
+    ['indented in a ticket', each('syslog file, RFC 3164', (line) => `    ${line}  `)],
+    [
+      'with the names of the files that grep found it in',
+      each('syslog file, RFC 3164', (line) => `/var/log/syslog.1:${line}`),
+    ],
+    ['with their lines, too', each('syslog file, RFC 3164', (line) => `kern.log:81:${line}`)],
+    [
+      'in colours',
+      each('dmesg', (line) =>
+        line.replace(/^(\[.{12}\] )([^:]*:)?/, '\u001b[32m$1\u001b[0m\u001b[33m$2\u001b[0m'),
+      ),
+    ],
+    [
+      'as syslogd tells everybody who is logged in',
+      each(
+        'busybox dmesg',
+        (line) => `\nMessage from syslogd@node-7 at Nov 21 03:14:15 ...\n kernel:${line}`,
+      ),
+    ],
+    ['behind a level of its own', each('syslog file without host', (line) => `[W] ${line}`)],
+    ["in the kernel's words alone", words],
+  ] as const)
+    test(title, async () => {
+      const found = await incidents(`Hello,\nthe node did this:\n\n${text}\n\nAny idea?\n`);
+      assert.deepEqual(found.map(essence), (await incidents(log('dmesg'))).map(essence));
+    });
+
+  test('what a program says there is not believed either', async () => {
+    const kill = 'Out of memory: Killed process 1 (init) total-vm:8kB, anon-rss:4kB, file-rss:0kB';
+    for (const line of [
+      `> Nov 21 03:14:15 node-7 sshd[1]: kernel: ${kill}`,
+      `sshd: kernel: ${kill}`,
+      `node-7 sshd[1]: ${kill}`,
+      `> <13>Nov 21 03:14:15 node-7 kernel: ${kill}`,
+      `  user  :err   : [   12.345678] ${kill}`,
+    ])
+      assert.deepEqual(await incidents(`${line}\n`), [], line);
+  });
+});
+
 describe('only the kernel is believed', () => {
   const text =
     'Out of memory: Killed process 1 (init) total-vm:1kB, anon-rss:1kB, file-rss:0kB, shmem-rss:0kB';

@@ -120,6 +120,27 @@ test('nor is a log of something else, but it is said', async (t) => {
   });
 });
 
+test('kills in no known format are told, and it is said', async (t) => {
+  const path = file(
+    t,
+    'ticket.txt',
+    'Hello,\nKilled process 9 (x) total-vm:8kB, anon-rss:4kB, file-rss:0kB\n',
+  );
+  const { exit, stdout, stderr } = await run([file(t, 'a.kmsg', KILL), path]);
+  assert.equal(exit, 0);
+  assert.deepEqual(
+    stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line).process.pid),
+    [121, 9],
+  );
+  assert.equal(
+    stderr,
+    `oom-witness: ${path} is in no known format of a kernel log: each line was taken as its words\n`,
+  );
+});
+
 test('a file that cannot be read is named, the others are read all the same', async (t) => {
   const broken = file(t, 'broken.gz', gzipSync(KILL).subarray(0, 200));
   const { exit, stdout, stderr } = await run(['/nowhere/a.log', tmpdir(), broken, file(t, 'a.kmsg', KILL)]);
