@@ -105,6 +105,11 @@ export class Assembler {
       case 'kill':
         this.#kill(record, seen);
         break;
+      case 'sharing':
+        // Of a kill that was not seen there is nothing to add it to.
+        if (this.#draft?.killed && this.#draft.victimCount < MOST_VICTIMS)
+          this.#draft.take(record, { ...seen, kind: 'kill', memory: {} });
+        break;
       case 'group':
         this.#group(record, seen);
         break;

@@ -241,6 +241,34 @@ describe('kernels before 2.6.34, which print no sizes', () => {
   });
 });
 
+test('before 4.8 the kernel names those who die because they share the memory of its victim', () => {
+  const kill = 'Killed process 9 (jsvc) total-vm:8kB, anon-rss:4kB, file-rss:0kB';
+  const sharing = ['Kill process 10 (jsvc) sharing same memory', 'Kill process 11 (sh) sharing same memory'];
+  const lines = (...texts: string[]) => texts.map((text, at) => `4,${at},${at},-;${text}`);
+  const { reports } = assemble(
+    lines(
+      'Out of memory: Kill process 9 (jsvc) score 9 or sacrifice child',
+      kill,
+      ...sharing,
+      kill.replace('9', '12'),
+    ),
+  );
+  assert.deepEqual(
+    reports.map(({ victims }) => victims.map(({ pid, name }) => [pid, name])),
+    [
+      [
+        [9, 'jsvc'],
+        [10, 'jsvc'],
+        [11, 'sh'],
+      ],
+      [[12, 'jsvc']],
+    ],
+  );
+  assert.deepEqual(assemble(lines(...sharing)).reports, []);
+  const many = Array.from({ length: 20_000 }, (_, at) => `Kill process ${at + 10} (x) sharing same memory`);
+  assert.equal(assemble(lines(kill, ...many)).reports[0]?.victims.length, 10_000);
+});
+
 describe('two invocations are never glued together', () => {
   test('a header that lost its kill says nothing', () => {
     assert.deepEqual(pids(assemble(log(header('a'), choice(1), header('b'), choice(2), kill(2))).reports), [

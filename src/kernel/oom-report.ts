@@ -54,13 +54,17 @@ const EXITING = new RegExp(
   `^(?:${PREFIX}: )?OOM victim (\\d+) \\(.*\\) is already exiting\\. Skip killing the task$`,
   's',
 );
+/** Before 4.8: processes that share the victim's memory die with it. */
+const SHARING = /^Kill process (\d+) \((.*)\)(?: in VE "[^"]*")? sharing same memory$/s;
 const GROUP = /^Tasks in (\/.*) are going to be killed due to memory\.oom\.group set$/s;
-const OLD_CGROUPS = /^Task in (\/.*) killed as a result of limit of (\/.*)$/s;
+const OLD_CGROUPS = /^Task in (\/.*) killed as a result of limit of (\/.*?) *$/s;
 
 /** @returns undefined for a line that the OOM killer did not write */
 export function observe(text: string): Observation | undefined {
   if (text.length > LONGEST_RECORD) return undefined;
-  return observeByStart(text) ?? (text.includes(' invoked oom-killer: ') ? header(text) : undefined);
+  const seen = observeByStart(text) ?? (text.includes(' invoked oom-killer: ') ? header(text) : undefined);
+  // A terminal fills its lines with blanks, and they are copied along.
+  return seen === undefined && text.endsWith(' ') ? observe(text.trimEnd()) : seen;
 }
 
 /** The first characters decide, so that other lines cost next to nothing. */
@@ -155,8 +159,10 @@ function kill(text: string): Observation | undefined {
       ...(chosen[4] !== undefined && { bareKill: true }),
     };
   }
-  const pid = pidOf(EXITING.exec(text)?.[2]);
-  return pid === undefined ? undefined : { kind: 'already-exiting', pid };
+  const sharing = SHARING.exec(text);
+  const pid = pidOf(sharing?.[1] ?? EXITING.exec(text)?.[2]);
+  if (pid === undefined) return undefined;
+  return sharing ? { kind: 'sharing', pid, name: boundedName(sharing[2]) } : { kind: 'already-exiting', pid };
 }
 
 /** A kill without any size, as kernels before 2.6.34 print it. Of newer ones it is the start of one whose name is in pieces. */

@@ -31,6 +31,8 @@ const split = (prefix: string, text: string) =>
 
 const renderers: Readonly<Record<string, (record: KernelRecord) => string>> = {
   dmesg: (record) => indented(`${monotonic(record)} `, record.text),
+  'a console that lost lines': (record) =>
+    split(`** ${record.sequence} printk messages dropped ** ${monotonic(record)} `, record.text),
   'dmesg -T': (record) => indented(`[${ctime(wall(record))}] `, record.text),
   'dmesg -T in Chinese': (record) =>
     indented(

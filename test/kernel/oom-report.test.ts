@@ -407,6 +407,33 @@ describe('who was killed', () => {
     assert.deepEqual(observe('oom_kill_process: 4 callbacks suppressed'), { kind: 'suppressed' });
   });
 
+  test('those who share its memory, before 4.8', () => {
+    for (const name of ['jsvc', 'a) sharing', ') in VE "1"'])
+      for (const container of ['', ' in VE "104"'])
+        assert.deepEqual(observe(`Kill process 12 (${name})${container} sharing same memory`), {
+          kind: 'sharing',
+          pid: 12,
+          name,
+        });
+  });
+
+  test('blanks at the end, from a terminal', () => {
+    const choice = 'oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),task=x,pid=9,uid=0';
+    for (const text of [
+      'x invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0',
+      'Out of memory: Kill process 12 (a) score 9 or sacrifice child',
+      'Task in /docker/a killed as a result of limit of /docker',
+      'Tasks in /a/b are going to be killed due to memory.oom.group set',
+      'memory: usage 4kB, limit 4kB, failcnt 0',
+      'anon 4096',
+      '[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name',
+      choice,
+    ]) {
+      assert.ok(observe(text), text);
+      assert.deepEqual(observe(`${text}   `), observe(text));
+    }
+  });
+
   test('what only looks like a kill is none', () => {
     for (const text of [
       `x Out of memory: Killed process 1 (x) ${TAIL}`,
