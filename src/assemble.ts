@@ -73,8 +73,7 @@ export class Assembler {
       this.#take(joined, whole);
       return;
     }
-    const bareKill = this.#collecting?.head.oldChoice?.bareKill === true;
-    const seen = observe(record.text) ?? (bareKill ? observeBareKill(record.text) : undefined);
+    const seen = observe(record.text) ?? this.#bareKill(record.text);
     if (seen !== undefined) {
       if (seen.kind !== 'statistics') this.#split = undefined;
       this.#take(record, seen);
@@ -134,6 +133,12 @@ export class Assembler {
         if (this.#collecting !== undefined) this.#collecting.take(record, seen);
         else this.#pass(record);
     }
+  }
+
+  #bareKill(text: string): Observation | undefined {
+    return text.startsWith('Killed ') && this.#collecting?.head.oldChoice?.bareKill
+      ? observeBareKill(text)
+      : undefined;
   }
 
   /** The draft whose kill is still to come. */

@@ -11,9 +11,9 @@ const ISO = String.raw`(?<iso>\d{4}-\d{2}-\d{2}T\S+)`;
 const FULL = String.raw`[A-Z][a-z]{2} (?<full>\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}(?:\.\d+)?) (?<zone>\S+)`;
 const CTIME = String.raw`(?<ctime>[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2} \d{4})`;
 const UNIX = String.raw`(?<unix>\d{9,11}\.\d{1,9})`;
-const MONOTONIC = String.raw`\[ *(?<seconds>\d+)\.(?<fraction>\d{1,6})\]`;
+const MONOTONIC = String.raw`\[ *(?<seconds>\d+)\.(?<fraction>\d{1,6})(?: [ \d.*<>]*)?\]`;
 /**
- * RFC 3164 and rsyslog's files, journalctl -o short, short-precise, short-iso, short-full, short-unix, short-monotonic, and
+ * RFC 3164 and rsyslog's files, journalctl -o short, short-precise, short-iso, short-full, short-unix, short-monotonic, short-delta, and
  * what busybox and OpenWrt write: a time, mostly the host, at some the facility and level, `kernel:`.
  */
 const LINE = new RegExp(

@@ -64,7 +64,7 @@ export function observe(text: string): Observation | undefined {
   if (text.length > LONGEST_RECORD) return undefined;
   const seen = observeByStart(text) ?? (text.includes(' invoked oom-killer: ') ? header(text) : undefined);
   // A terminal fills its lines with blanks, and they are copied along.
-  return seen === undefined && text.endsWith(' ') ? observe(text.trimEnd()) : seen;
+  return seen === undefined && text.charCodeAt(text.length - 1) === SPACE ? observe(text.trimEnd()) : seen;
 }
 
 /** The first characters decide, so that other lines cost next to nothing. */

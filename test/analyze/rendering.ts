@@ -66,6 +66,11 @@ const renderers: Readonly<Record<string, (record: KernelRecord) => string>> = {
     ),
   'journalctl -o short-unix': (record) =>
     indented(`${(wall(record).getTime() / 1000).toFixed(6)} ${HOST} kernel: `, record.text),
+  'journalctl -o short-delta': (record) =>
+    indented(
+      `[${seconds(record).padStart(12)}${record.level === 3 ? ' '.repeat(16) : ' <    0.000012 >'}] ${HOST} kernel: `,
+      record.text,
+    ),
   'journalctl -o short-monotonic': (record) => indented(`${monotonic(record)} ${HOST} kernel: `, record.text),
   'journalctl -o short in Japanese': (record) =>
     indented(
