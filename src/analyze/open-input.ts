@@ -35,14 +35,7 @@ export async function* untilAborted(
 
 /** The bytes themselves, or what is packed in them: gzip (RFC 1952) is known by its first two bytes. */
 export async function* unpacked(input: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  const chunks = input[Symbol.asyncIterator]();
-  let first = Buffer.alloc(0);
-  while (first.length < 2) {
-    const next = await chunks.next();
-    if (next.done) break;
-    first = Buffer.concat([first, next.value]);
-  }
-  const whole = replay(first, chunks);
+  const { first, whole } = await peek(input, 2);
   if (first[0] !== 0x1f || first[1] !== 0x8b) {
     yield* whole;
     return;
@@ -60,6 +53,36 @@ export async function* unpacked(input: AsyncIterable<Buffer>): AsyncGenerator<Bu
   })();
   yield* gunzip as AsyncIterable<Buffer>;
   await feeding;
+}
+
+/** Text as UTF-8 without a byte order mark. PowerShell redirects into UTF-16 with one. */
+export async function* asUtf8(input: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const { first, whole } = await peek(input, 3);
+  if (first[0] === 0xff && first[1] === 0xfe) {
+    const decoder = new TextDecoder('utf-16le');
+    for await (const chunk of whole) yield Buffer.from(decoder.decode(chunk, { stream: true }));
+    return;
+  }
+  let skip = first[0] === 0xef && first[1] === 0xbb && first[2] === 0xbf ? 3 : 0;
+  for await (const chunk of whole) {
+    yield skip === 0 ? chunk : chunk.subarray(skip);
+    skip = 0;
+  }
+}
+
+/** At least so many of the first bytes, where there are so many; `whole` has them, too. */
+async function peek(
+  input: AsyncIterable<Buffer>,
+  count: number,
+): Promise<{ readonly first: Buffer; readonly whole: AsyncIterable<Buffer> }> {
+  const chunks = input[Symbol.asyncIterator]();
+  let first: Buffer = Buffer.alloc(0);
+  while (first.length < count) {
+    const next = await chunks.next();
+    if (next.done) break;
+    first = first.length === 0 ? next.value : Buffer.concat([first, next.value]);
+  }
+  return { first, whole: replay(first, chunks) };
 }
 
 async function* replay(first: Buffer, rest: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {

@@ -3,7 +3,7 @@ import { DEFAULT_PATHS, readHost } from '../host.ts';
 import type { Incident } from '../incident.ts';
 import { styleOf, type TextStream, terminalBlock } from '../message/terminal.ts';
 import { type AnalyzeOptions, analyze } from './analyze.ts';
-import { openInput, unpacked, untilAborted } from './open-input.ts';
+import { asUtf8, openInput, unpacked, untilAborted } from './open-input.ts';
 import { Recurrences } from './recurrences.ts';
 
 /** What people read, or one incident per line for programs. */
@@ -50,7 +50,7 @@ export async function runAnalyze(files: readonly string[], io: AnalyzeIo): Promi
         },
       };
       const source = file === '-' ? (io.stdin() as AsyncIterable<Buffer>) : openInput(file);
-      for await (const incident of analyze(unpacked(untilAborted(source, io.signal)), options)) {
+      for await (const incident of analyze(asUtf8(unpacked(untilAborted(source, io.signal))), options)) {
         kills += 1;
         await write(io.stdout, rendered(incident));
       }

@@ -102,6 +102,17 @@ test('gzip is unpacked', async (t) => {
   assert.equal(JSON.parse(stdout).process.pid, 121);
 });
 
+test('what Windows made of it is read as text', async (t) => {
+  const log = `\ufeff${KILL.replaceAll('\n', '\r\n')}`;
+  for (const [name, bytes] of [
+    ['utf-16.txt', Buffer.from(log, 'utf16le')],
+    ['utf-8.txt', Buffer.from(log)],
+  ] as const) {
+    const { stdout } = await run([file(t, name, bytes)]);
+    assert.equal(stdout, (await run([file(t, `${name}.unix`, KILL)])).stdout);
+  }
+});
+
 test('no kill is no error: one line says how much was read', async (t) => {
   const log = 'Nov 21 03:14:15 node-7 kernel: usb 1-1: new device\n'.repeat(7);
   assert.deepEqual(await run([file(t, 'syslog', log)]), {
