@@ -21,6 +21,8 @@ export interface AssemblerOptions {
 
 /** The kernel kills a group's members one after another; measured 0.1 to 2 ms apart, emulated machines included. */
 const GROUP_GAP_US = 100_000;
+/** A clock that goes back this far is another boot's, or somebody has the log with the newest line first (journalctl -r). */
+const BACK_US = 1_000_000;
 /** Nothing that the OOM killer began is still going on after this. */
 const ABANDONED_US = 60_000_000;
 /** A name holds at most 15 newlines. */
@@ -169,6 +171,7 @@ export class Assembler {
     const draft = this.#draft;
     const belongs =
       draft !== undefined &&
+      !isEarlier(record, draft, BACK_US) &&
       (draft.group !== undefined
         ? this.#isMember(draft, record, seen)
         : draft.killed
@@ -223,6 +226,15 @@ export class Assembler {
 
 const SPLIT_START =
   /^(?:oom-kill:constraint=|(?:(?:Memory cgroup out|Out) of memory(?: \(oom_kill_allocating_task\))?: )?Kill(?:ed)? process \d+ \()/;
+
+function isEarlier(record: DraftRecord, draft: ReportDraft, us: number): boolean {
+  const { timestampUs } = record;
+  return (
+    timestampUs !== undefined &&
+    draft.lastTimestampUs !== undefined &&
+    draft.lastTimestampUs - timestampUs > us
+  );
+}
 
 function isLater(record: DraftRecord, draft: ReportDraft, us: number): boolean {
   const { timestampUs } = record;

@@ -277,6 +277,28 @@ describe('two invocations are never glued together', () => {
     assert.deepEqual(pids(assemble(log(header('a'), choice(1))).reports), []);
   });
 
+  test('a clock that went back: after a reboot, and in a log with the newest line first', () => {
+    const at = (seconds: number, text: string) => `4,${seq++},${seconds * 1_000_000},-;${text}`;
+    let seq = 1;
+    const run = (name: string, pid: number, seconds: number) => [
+      at(seconds, `${name} invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0`),
+      at(
+        seconds,
+        `Out of memory: Killed process ${pid} (${name}) total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB`,
+      ),
+    ];
+    const [headerOfA = '', killOfA = ''] = run('a', 7, 200);
+    const [headerOfB = '', killOfB = ''] = run('b', 8, 100);
+    const newestFirst = [killOfA, headerOfA, killOfB, headerOfB].map((line, index) =>
+      line.replace(/^4,\d+/, `4,${index}`),
+    );
+    for (const lines of [newestFirst, [headerOfA, killOfB]]) {
+      const { reports } = assemble(lines);
+      assert.equal(reports.at(-1)?.victims[0]?.pid, 8);
+      for (const { oom } of reports) assert.equal(oom.trigger, undefined);
+    }
+  });
+
   test('nor does the end of one belong to the beginning of another', () => {
     const { reports } = assemble(
       log(header('a'), 'memory: usage 4kB, limit 4kB, failcnt 1', choice(1), null, choice(2), kill(2)),
