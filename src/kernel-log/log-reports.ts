@@ -29,6 +29,16 @@ const LINES_AFTER_HEADER = 100_000;
 const STAMPS_AFTER_KILL = 16;
 /** A second that stands still for a record of the next one is no gap. */
 const SECOND_MS = 1_000;
+/** A file that collects the logs of more hosts than this has reports of so few of them at the same time. */
+const MOST_HOSTS = 64;
+
+/** What is kept of one host. */
+interface Host {
+  readonly name: string | undefined;
+  readonly assembler: Assembler;
+  /** See `#clockOf`. */
+  clock: number | undefined;
+}
 
 /** The bytes of a log of the kernel, in whatever format -> kill reports. Pure; memory bounded by one report and one line. */
 export class LogReports implements LineTaker {
@@ -38,11 +48,13 @@ export class LogReports implements LineTaker {
   #format: DetectedFormat | undefined;
   #recognised = false;
   #scanner: LineScanner | undefined;
-  #assembler: Assembler | undefined;
+  /** By name: the lines of several hosts come mixed in one file. */
+  readonly #hosts = new Map<string | undefined, Host>();
+  /** The one of the last record, which mostly is the only one. */
+  #host: Host | undefined;
   #settledAt = 0;
   #stale = 0;
   #sinceKill = 0;
-  #clock: number | undefined;
 
   constructor(options: LogReportsOptions) {
     this.#options = options;
@@ -65,15 +77,18 @@ export class LogReports implements LineTaker {
 
   /** Nothing has begun that the next lines could be part of. */
   get idle(): boolean {
-    return this.#assembler?.open !== true;
+    if (this.#host?.assembler.open) return false;
+    return this.#hosts.size <= 1 || !this.#all().some(({ open }) => open);
   }
 
   /** Where in the stream a later reader can begin that is to miss nothing that has not been reported yet. */
   get settledAt(): number {
     const settledAt = this.#scanner?.settledAt;
     if (settledAt !== undefined) this.#settledAt = settledAt;
-    else if (!this.isKmsg)
-      this.#settledAt = Math.max(this.#settledAt, this.#assembler?.openSince ?? this.#settledAt);
+    else if (!this.isKmsg) {
+      const open = this.#all().flatMap(({ openSince }) => openSince ?? []);
+      this.#settledAt = Math.max(this.#settledAt, open.length > 0 ? Math.min(...open) : 0);
+    }
     return this.#settledAt;
   }
 
@@ -95,7 +110,7 @@ export class LogReports implements LineTaker {
   /** Nothing has come for a while: a kill that was seen is told now. */
   settle(): void {
     this.#scanner?.settle();
-    this.#assembler?.settle();
+    for (const assembler of this.#all()) assembler.settle();
     this.#scanner?.settle();
     if (this.idle) this.#stamps.clear();
   }
@@ -105,15 +120,15 @@ export class LogReports implements LineTaker {
     if (this.#format === undefined) this.#detect(this.#sample, true);
     this.#scan();
     this.#scanner?.end();
-    this.#assembler?.end();
+    for (const assembler of this.#all()) assembler.end();
   }
 
   take(line: string, at: number): void {
     const record = this.#format?.decoder.line(line, at);
     if (record !== undefined) this.#record(record);
     this.#stale += 1;
-    if (this.#stale === LINES_AFTER_KILL) this.#assembler?.settle();
-    if (this.#stale === LINES_AFTER_HEADER) this.#assembler?.end();
+    if (this.#stale === LINES_AFTER_KILL) for (const assembler of this.#all()) assembler.settle();
+    if (this.#stale === LINES_AFTER_HEADER) for (const assembler of this.#all()) assembler.end();
   }
 
   skipped(): void {
@@ -133,11 +148,6 @@ export class LogReports implements LineTaker {
     if (format === undefined && !enough) return;
     this.#recognised = format !== undefined;
     this.#format = format ?? { decoder: this.#unknown(), isKmsg: false };
-    this.#assembler = new Assembler({
-      report: (report) => this.#report(report),
-      noVictim: (none) => this.#options.noVictim(none),
-      lines: !this.#format.isKmsg,
-    });
     this.#scanner = new LineScanner(this.#format.decoder, this);
   }
 
@@ -152,32 +162,64 @@ export class LogReports implements LineTaker {
   }
 
   #record(record: LogRecord): void {
-    const assembler = this.#assembler as Assembler;
+    const host = this.#hostOf(record);
     const kills = record.text.includes('Kill');
     // A kill whose name holds newlines is known by the place of its last line.
     this.#sinceKill = kills ? 0 : this.#sinceKill + 1;
     if (this.#sinceKill <= STAMPS_AFTER_KILL) this.#stamps.set(record.sequence, record);
-    assembler.push(
-      record.timestampUs === undefined ? { ...record, timestampUs: this.#clockOf(record) } : record,
+    host.assembler.push(
+      record.timestampUs === undefined ? { ...record, timestampUs: this.#clockOf(record, host) } : record,
     );
     if (kills || record.text.includes('oom-k')) this.#stale = 0;
-    if (!assembler.open && !kills) this.#stamps.clear();
+    if (!kills && this.idle) this.#stamps.clear();
   }
 
-  #report(report: AssembledReport): void {
+  #hostOf({ host: name }: LogRecord): Host {
+    const last = this.#host;
+    if (last !== undefined && last.name === name) return last;
+    const host = this.#hosts.get(name) ?? this.#newHost(name);
+    // The one that has been silent for longest stands first.
+    this.#hosts.delete(name);
+    this.#hosts.set(name, host);
+    this.#host = host;
+    return host;
+  }
+
+  #newHost(name: string | undefined): Host {
+    const [silent] = this.#hosts.values();
+    if (silent !== undefined && this.#hosts.size >= MOST_HOSTS) {
+      silent.assembler.end();
+      this.#hosts.delete(silent.name);
+    }
+    const assembler = new Assembler({
+      report: (report) => this.#report(report, name),
+      noVictim: (none) => this.#options.noVictim(none),
+      lines: !this.isKmsg,
+    });
+    return { name, assembler, clock: undefined };
+  }
+
+  #all(): Assembler[] {
+    return Array.from(this.#hosts.values(), ({ assembler }) => assembler);
+  }
+
+  #report(report: AssembledReport, host: string | undefined): void {
     this.#options.report(report, this.#stamps.get(report.victims[0]?.sequence ?? -1));
     // In a storm one report follows the other and nothing is ever idle.
-    for (const sequence of this.#stamps.keys())
-      if (sequence <= report.lastSequence) this.#stamps.delete(sequence);
+    for (const [sequence, stamp] of this.#stamps) {
+      const isWanted = stamp.host !== host && this.#hosts.get(stamp.host)?.assembler.open;
+      if (sequence <= report.lastSequence && !isWanted) this.#stamps.delete(sequence);
+    }
   }
 
   /** The wall's clock in place of the kernel's: what matters is how much time lies between two records. */
-  #clockOf({ wallTime, wholeSeconds }: LogRecord): number | undefined {
+  #clockOf({ wallTime, wholeSeconds }: LogRecord, host: Host): number | undefined {
     if (wallTime === undefined) return undefined;
-    const clock = this.#clock;
+    const { clock } = host;
     const still = wholeSeconds && clock !== undefined && wallTime >= clock && wallTime - clock <= SECOND_MS;
-    this.#clock = still ? clock : wallTime;
-    return (this.#clock as number) * 1000;
+    const now = still ? clock : wallTime;
+    host.clock = now;
+    return now * 1000;
   }
 }
 

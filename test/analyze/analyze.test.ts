@@ -159,6 +159,27 @@ test('a long start without the kernel does not hide it', async () => {
   }
 });
 
+test('a file that collects the logs of several hosts: each report is of one', async () => {
+  const render = RENDERINGS.find(([name]) => name === 'syslog file, RFC 3164')?.[1];
+  const of = (name: string, host: string) =>
+    (render?.(fixture(name).lines) ?? '').trimEnd().replaceAll(' node-7 ', ` ${host} `).split('\n');
+  const logs = [of('7.2/child', 'web-1'), of('6.1/group', 'web-2'), of('6.1/neighbour', 'web-3')];
+  const longest = Math.max(...logs.map(({ length }) => length));
+  const mixed = Array.from({ length: longest }, (_, at) => logs.flatMap((log) => log[at] ?? [])).flat();
+  const found = await incidents(mixed.join('\n'));
+  for (const [index, log] of logs.entries()) {
+    const [alone] = await incidents(log.join('\n'));
+    const here = found.filter(({ host }) => host.name === `web-${index + 1}`);
+    assert.deepEqual(here.map(essence), alone && [essence(alone)]);
+    assert.equal(here[0]?.time, alone?.time);
+  }
+  assert.equal(found.length, 3);
+  const many = Array.from({ length: 500 }, (_, host) =>
+    (logs[0] ?? []).map((line) => line.replace('web-1', `n${host}`)),
+  );
+  assert.equal((await incidents(many.flat().join('\n'))).length, 500);
+});
+
 test('talosctl names the node', async () => {
   const render = RENDERINGS.find(([name]) => name === 'talosctl dmesg')?.[1];
   const log = render?.(fixture('6.1/child').lines) ?? '';
