@@ -234,6 +234,28 @@ check(
     [`x npm_${'a'.repeat(36)}`, 'x ***'],
     [`x ${JWT}`, 'x ***'],
     [`x https://hooks.slack.com/services/${SLACK_PATH}`, 'x https://hooks.slack.com/services/***'],
+    [
+      `x https://discord.com/api/webhooks/123456/${'a-1'.repeat(10)}`,
+      'x https://discord.com/api/webhooks/123456/***',
+    ],
+    [
+      `x https://api.telegram.org/bot12345678:${'aB-'.repeat(11)}/sendMessage`,
+      'x https://api.telegram.org/bot12345678:***/sendMessage',
+    ],
+    [
+      `x https://c.webhook.office.com/webhookb2/${'a1@'.repeat(9)}/IncomingWebhook/b`,
+      'x https://c.webhook.office.com/webhookb2/***',
+    ],
+    [`x sk-${'aB1'.repeat(16)} sk-svcacct-${'a_B'.repeat(8)}`, 'x *** ***'],
+    [`x xapp-1-A0-${'1'.repeat(12)}-abc`, 'x ***'],
+    [`x dckr_pat_${'aB-'.repeat(9)}`, 'x ***'],
+    [`x pypi-AgEIcHlwaS5vcmc${'aB_'.repeat(9)}`, 'x ***'],
+    [`x glsa_${'aB1'.repeat(10)}_0a1b2c3d glft-${'a'.repeat(20)}`, 'x *** ***'],
+    [`x GOCSPX-${'aB-'.repeat(9)} ya29.${'aB-'.repeat(9)}`, 'x *** ***'],
+    [`x tskey-auth-${'kB1'.repeat(4)}-${'aB1'.repeat(9)}`, 'x ***'],
+    [`x shpat_${'a1'.repeat(16)}`, 'x ***'],
+    [`x ATATT3${'xF-='.repeat(20)}`, 'x ***'],
+    [`x AGE-SECRET-KEY-1${'QP'.repeat(29)}`, 'x ***'],
   ],
   'tokens that are known by their looks',
 );
@@ -360,6 +382,94 @@ check(
   'logins, codes and positions',
 );
 
+check(
+  [
+    ['redis-server --masterauth v --port 1', 'redis-server --masterauth *** --port 1'],
+    ['redis-cli CONFIG SET masterauth v', 'redis-cli CONFIG SET masterauth ***'],
+    ['mosquitto_sub --psk-identity me --psk a1b2', 'mosquitto_sub --psk-identity me --psk ***'],
+    ['ldapsearch -xw s -b dc=x', 'ldapsearch -xw *** -b dc=x'],
+    ['ldappasswd -xws -s new -a old cn=u', 'ldappasswd -xw*** -s *** -a *** cn=u'],
+    ['zip -rP s a.zip a', 'zip -rP *** a.zip a'],
+    ['unzip -oPs a.zip', 'unzip -oP*** a.zip'],
+    ['rar a -hps a.rar a', 'rar a -hp*** a.rar a'],
+    ['unrar x -ps a.rar', 'unrar x -p*** a.rar'],
+    ['openssl dgst -sha256 -hmac s f', 'openssl dgst -sha256 -hmac *** f'],
+    ['curl --cert c.pem:s -sEd.pem:s h', 'curl --cert c.pem:*** -sEd.pem:*** h'],
+    ['mysqladmin -u root -pold password new', 'mysqladmin -u root -p*** password ***'],
+    ['usermod -p s u', 'usermod -p *** u'],
+    ['twine upload -u u -p s dist', 'twine upload -u u -p *** dist'],
+    ['tsql -S h -U u -P s', 'tsql -S h -U u -P ***'],
+    ['smbget -U u%p smb://h/f', 'smbget -U u%*** smb://h/f'],
+    ['kadmin -p admin/admin -w s', 'kadmin -p admin/admin -w ***'],
+    ['sqlldr userid=scott/tiger@db control=c', 'sqlldr userid=scott/***@db control=c'],
+    ['ss-server -s h -k s -m aes', 'ss-server -s h -k *** -m aes'],
+    ['ttyd -c me:s bash', 'ttyd -c me:*** bash'],
+    ['mc alias set m http://h AK s', 'mc alias set m http://h AK ***'],
+    ['mc config host add m http://h AK s --api S3v4', 'mc config host add m http://h AK *** --api S3v4'],
+    ['xfreerdp /v:h /u:u /p:s /size:800x600', 'xfreerdp /v:h /u:u /p:*** /size:800x600'],
+    ['wine a.exe /p:s /password:s /Token:s', 'wine a.exe /p:*** /password:*** /Token:***'],
+    ['vault operator unseal -address=http://h k', 'vault operator unseal -address=http://h ***'],
+    ['vault login s.abc', 'vault login ***'],
+    ['mongod --auth --bind_ip_all --keyFile /k', 'mongod --auth --bind_ip_all --keyFile /k'],
+  ],
+  'options of more programs',
+);
+
+check(
+  [
+    [
+      ['mysql', '-e', "ALTER USER 'u'@'h' IDENTIFIED BY 'it''s'"],
+      ['mysql', '-e', "ALTER USER 'u'@'h' IDENTIFIED BY '***'"],
+    ],
+    [
+      ['mysql', '-e', 'CREATE USER u IDENTIFIED WITH caching_sha2_password BY "s"; SELECT 1'],
+      ['mysql', '-e', 'CREATE USER u IDENTIFIED WITH caching_sha2_password BY "***"; SELECT 1'],
+    ],
+    [
+      ['mysql', '-e', "SELECT PASSWORD('s')"],
+      ['mysql', '-e', "SELECT PASSWORD('***')"],
+    ],
+    [
+      ['psql', '-c', "ALTER ROLE u WITH ENCRYPTED PASSWORD 'it''s' VALID UNTIL 'infinity'"],
+      ['psql', '-c', "ALTER ROLE u WITH ENCRYPTED PASSWORD '***' VALID UNTIL 'infinity'"],
+    ],
+    [
+      ['kubectl', 'run', '--overrides={"env":[{"name":"DB_PASSWORD","value":"s"},{"name":"A","value":"b"}]}'],
+      [
+        'kubectl',
+        'run',
+        '--overrides={"env":[{"name":"DB_PASSWORD","value":"***"},{"name":"A","value":"b"}]}',
+      ],
+    ],
+    [
+      ['x', '- name: DB_PASSWORD\n  value: s\n- name: A\n  value: b'],
+      ['x', '- name: DB_PASSWORD\n  value: ***\n- name: A\n  value: b'],
+    ],
+    [
+      ['x', '<add key="password" value="s"/>'],
+      ['x', '<add key="password" value="***"/>'],
+    ],
+    [
+      ['curl', '-d', '<login><user>u</user><password>s</password></login>'],
+      ['curl', '-d', '<login><user>u</user><password>***</password></login>'],
+    ],
+    ['x http://h/?next=%2Fa%3Ftoken%3Dt%26page%3D2', 'x http://h/?next=%2Fa%3Ftoken%3D***'],
+    [
+      ['sh', '-c', 'echo "root:s" | chpasswd && exec sshd -D'],
+      ['sh', '-c', 'echo "***" | chpasswd && exec sshd -D'],
+    ],
+    [
+      ['sh', '-c', "printf '%s' s | docker login -u u --password-stdin h; echo done | tee f"],
+      ['sh', '-c', "printf '***' *** | docker login -u u --password-stdin h; echo done | tee f"],
+    ],
+    [
+      ['sh', '-c', 'echo s | sudo -S ls | grep x'],
+      ['sh', '-c', 'echo *** | sudo -S ls | grep x'],
+    ],
+  ],
+  'SQL, pairs of name and value, what is piped into a login',
+);
+
 const UNTOUCHED = [
   'docker run -u app:app img',
   'podman exec --user=app:app c sh',
@@ -413,6 +523,16 @@ const UNTOUCHED = [
   'x 2>&1 -----BEGIN CERTIFICATE-----',
   'x hypnpm_short ghp_short eyJ.a.b AKIASHORT',
   'app --session-timeout=5 --cookie-domain-policy=lax --secret-name=db',
+  'SSH_AUTH_SOCK=/tmp/s SSH_ASKPASS=/x GIT_ASKPASS=y run',
+  'login -p -- root',
+  'train --pad_token [PAD] --eos_token_id 2 --bos-token=<s>',
+  'docker run -v /secrets:/secrets -v /password:/password img',
+  'dotnet build /p:Configuration=Release',
+  'mc admin info m',
+  'x sk-learn task-0123456789012345678901234567890123456789 xapp-short',
+  'x <password></password> name: DB_PASSWORD valueFrom: x',
+  'x identified by name, password for the user',
+  'echo done | tee f',
 ];
 check(
   UNTOUCHED.map((line) => [line, line] as const),
@@ -496,6 +616,19 @@ describe('hostile input', () => {
     'htpasswd -nb ',
     'rabbitmqctl add_user ',
     '--pin ',
+    'echo ',
+    '|',
+    ' | chpasswd',
+    "identified by '",
+    '<password>',
+    ' value=',
+    '%3D',
+    '%3Ftoken',
+    'password(',
+    ' /p:',
+    'wine ',
+    'mc alias set ',
+    'sk-svcacct-',
   ];
 
   test('redacting twice changes nothing, for 20,000 random command lines', () => {
@@ -541,6 +674,17 @@ describe('hostile input', () => {
     'mysql -p',
     '-----BEGIN ',
     '\\"',
+    'identified with a by ',
+    "identified by ''",
+    "password ''",
+    'token value',
+    'token%3Da%26',
+    '%3Ftoken',
+    'echo a|',
+    'echo a | sudo -S ',
+    'bot1',
+    'sk-a',
+    '/api/webhooks/1/',
   ];
   for (const piece of ADVERSARIES) {
     test(`time is linear in repetitions of ${JSON.stringify(piece)}`, () => {

@@ -1,5 +1,5 @@
 import { isHarmlessValue, secretWord } from './names.ts';
-import { HTPASSWD, PositionReader, type Positions, RABBITMQCTL } from './position.ts';
+import { HTPASSWD, MC, MYSQLADMIN, PositionReader, type Positions, RABBITMQCTL, VAULT } from './position.ts';
 import type { Range } from './range.ts';
 import { basicCredentialsEnd } from './shape.ts';
 
@@ -28,7 +28,7 @@ const PASSWORD_P: Program = { options: [{ match: /^-p/ }] };
 const PASSWORD_CAPITAL_P: Program = { options: [{ match: /^-P/ }] };
 const MYSQL: Program = { options: [{ match: /^-p/, attachedOnly: true }], asks: true };
 const REDIS: Program = { options: [{ match: /^-a/ }] };
-const LDAP: Program = { options: [{ match: /^-w/ }] };
+const LDAP: Program = { options: [{ match: /^-[AcCLMnvxZ]*w/ }] };
 const SMB: Program = { options: [{ match: /^-U|^--user=?/, after: '%' }] };
 const SNMP: Program = { options: [{ match: /^-[AXc]/ }] };
 const POSTGRES: Program = { asks: true };
@@ -37,31 +37,39 @@ const NO_LOGIN_U: Program = { noLoginU: true };
 
 const PROGRAMS = new Map<string, Program>();
 for (const [names, program] of [
-  [
-    'mysql mysqladmin mysqlbinlog mysqlcheck mysqldump mysqlimport mysqlpump mysqlsh mysqlshow mysqlslap',
-    MYSQL,
-  ],
+  ['mysql mysqlbinlog mysqlcheck mysqldump mysqlimport mysqlpump mysqlsh mysqlshow mysqlslap', MYSQL],
   ['mariadb', MYSQL],
+  ['mysqladmin mariadb-admin', { ...MYSQL, positions: MYSQLADMIN }],
   ['psql pg_dump pg_dumpall pg_restore pg_basebackup createdb dropdb vacuumdb pgbench', POSTGRES],
   ['redis-cli valkey-cli keydb-cli', REDIS],
-  ['sshpass mongo mongosh mongodump mongorestore mongoimport mongoexport cqlsh login', PASSWORD_P],
-  ['7z 7za 7zr', { options: [{ match: /^-p/, attachedOnly: true }] }],
-  ['zip unzip sqlcmd bcp ipmitool mosquitto_pub mosquitto_sub', PASSWORD_CAPITAL_P],
-  ['ldapsearch ldapmodify ldapadd ldapdelete ldapwhoami ldappasswd', LDAP],
-  ['smbclient rpcclient', SMB],
+  [
+    'sshpass mongo mongosh mongodump mongorestore mongoimport mongoexport cqlsh login twine useradd usermod rdesktop',
+    PASSWORD_P,
+  ],
+  ['7z 7za 7zr rar unrar', { options: [{ match: /^-(?:hp|p)/, attachedOnly: true }] }],
+  ['sqlcmd bcp tsql ipmitool mosquitto_pub mosquitto_sub', PASSWORD_CAPITAL_P],
+  ['zip unzip', { options: [{ match: /^-[0-9A-OQ-Za-z]*P/ }] }],
+  ['ldapsearch ldapmodify ldapadd ldapdelete ldapwhoami kadmin', LDAP],
+  ['ldappasswd', { options: [...LDAP.options!, { match: /^-[as]/ }] }],
+  ['smbclient smbget rpcclient', SMB],
   ['snmpget snmpwalk snmpbulkwalk snmpset', SNMP],
   ['sqlplus sqlldr expdp impdp', ORACLE],
   ['ab', { options: [{ match: /^-[AP]/, after: ':' }] }],
   ['consul nomad serf', { options: [{ match: /^--?encrypt(?:=|$)/ }] }],
   ['htpasswd', { positions: HTPASSWD }],
   ['rabbitmqctl', { positions: RABBITMQCTL }],
+  ['mc', { positions: MC }],
+  ['vault bao', { positions: VAULT }],
   [
     'docker docker-compose podman podman-compose nerdctl buildah kubectl oc crictl ctr runc crun lxc lxc-attach incus',
     NO_LOGIN_U,
   ],
   ['chpst daemon start-stop-daemon supervise-daemon setpriv nsjail', NO_LOGIN_U],
   ['cp diff exportfs git lpadmin mv rsync sed socat sort', NO_LOGIN_U],
-  ['openssl', { options: [{ match: /^-[kK]$/ }] }],
+  ['openssl', { options: [{ match: /^-(?:[kK]|hmac)$/ }] }],
+  ['ss-server ss-local ss-redir sslocal ssserver', { options: [{ match: /^-k/ }] }],
+  ['ttyd gotty', { options: [{ match: /^-c/, after: ':' }] }],
+  ['xfreerdp xfreerdp3 wlfreerdp wine wine64', { options: [{ match: /^\/p:/ }] }],
   ['lftp', { options: [{ match: /^-u/, after: ',' }] }],
   ['http https', { options: [{ match: /^-a|^--auth=?/, after: ':' }] }],
   ['etcdctl', { options: [{ match: /^--user=?/, after: ':' }] }],
@@ -69,7 +77,7 @@ for (const [names, program] of [
     'curl',
     {
       options: [
-        { match: /^-[0-46aBfgGiIjJklLMnNOpqRsSvZ#]*[uU]|^--(?:proxy-)?user=?/, after: ':' },
+        { match: /^-[0-46aBfgGiIjJklLMnNOpqRsSvZ#]*[EuU]|^--(?:proxy-)?(?:user=?|cert(?:=|$))/, after: ':' },
         { match: /^-[0-46aBfgGiIjJklLMnNOpqRsSvZ#]*b/, after: '=' },
       ],
     },
@@ -79,7 +87,9 @@ for (const [names, program] of [
 
 const LONGEST_NAME = 64;
 const ENTRY_POINT = '--entrypoint=';
-const LOOKS_LIKE_OPTION = /^--?[A-Za-z][A-Za-z-]*(?:=|$)/;
+const LOOKS_LIKE_OPTION = /^-(?:-[A-Za-z][A-Za-z_-]*|[A-Za-z][A-Za-z-]*)(?:=|$)|^--$/;
+/** `/p:password` of FreeRDP and of Windows' programs is one, too. */
+const OPTION = /^(?:-|\/p:)/;
 const OPTION_NAME = /^--?[A-Za-z_][\w.-]{0,126}$/;
 /** `aws configure set aws_secret_access_key x`, `redis-cli CONFIG SET requirepass x`. */
 const SETS = new Set(['set', 'SET']);
@@ -131,7 +141,7 @@ export class CommandReader {
     const credentialsEnd = BASIC.test(this.#previous.slice(-8)) ? basicCredentialsEnd(word, 0) : undefined;
     this.#previous = word;
     if (credentialsEnd !== undefined) return { start: 0, end: credentialsEnd };
-    if (word.startsWith('-')) return this.#option(word);
+    if (OPTION.test(word)) return this.#option(word);
     if (isSetting) this.#await(word, SETTING);
     const login = this.#programs.has(ORACLE) ? oracleLogin(word) : undefined;
     const program = programOf(word);
@@ -198,7 +208,7 @@ function passwordOfLogin(word: string, from: number): Range | undefined {
   return { start: from + length, end: word.length - (isQuoted ? 1 : 0) };
 }
 
-const ORACLE_LOGIN = /^[\w$#.-]{1,128}\/(?=[^/])/;
+const ORACLE_LOGIN = /^(?:userid=)?[\w$#.-]{1,128}\/(?=[^/])/;
 
 function oracleLogin(word: string): Range | undefined {
   const start = ORACLE_LOGIN.exec(word)?.[0].length;

@@ -7,9 +7,11 @@
 
 /** Ends of words, so that `PGPASSWORD` and `clientsecret` count, too. */
 const SECRET_END =
-  /(?:password|passwd|passphrase|passcode|pass|pwd|pswd|secrets?|tokens?|credentials?|creds|(?:api|access|secret|private|account|auth|license)keys?|jwt|cookie|signature|authorization|bearer|sess(?:ion)?id)$/;
-const SECRET_WORDS = new Set(['auth', 'sig', 'cred', 'pw']);
-const HARMLESS_PASS = /(?:by|com|sur|tres|under|over|multi|low|high|band|single|one|two)pass$/;
+  /(?:password|passwd|passphrase|passcode|pass|pwd|pswd|secrets?|tokens?|credentials?|creds|(?:master|proxy)auth|(?:api|access|secret|private|account|auth|license|pass)keys?|jwt|cookie|signature|authorization|bearer|sess(?:ion)?id)$/;
+const SECRET_WORDS = new Set(['auth', 'sig', 'cred', 'pw', 'psk']);
+const HARMLESS_PASS = /(?:ask|by|com|sur|tres|under|over|multi|low|high|band|single|one|two)pass$/;
+/** Of a language model's alphabet: `--pad_token`, `--eos_token_id`. */
+const MODEL_TOKENS = new Set(['bos', 'cls', 'eos', 'image', 'mask', 'pad', 'sep', 'special', 'stop', 'unk']);
 const KEY_KINDS = new Set(
   `api access account admin app application auth client consumer crypto decryption deploy encrypt encryption
    functions hmac ingest integration license master private role secret service session shared sign signing ssh
@@ -19,10 +21,10 @@ const KEY_KINDS = new Set(
 const ABOUT_A_SECRET = new Set(
   `age alg algorithm algorithms arn audience backend bucket budget cache callback change check class cmd column
    command count dir directory disabled enable enabled encoder encoding endpoint env expiration expire expires expiry
-   fd field file filename files folder format header headers helper host interval issuer jar len length limit
+   fd field file filename files folder format header headers helper host identity interval issuer jar len length limit
    location lookup manager max method methods min mode mount name names namespace only path paths per plugin policy
    port prefix prompt protocol provider rate realm ref refresh required reset ring rotation schema scheme scope
-   scopes script selector server service size source space stdin store strategy suffix template timeout ttl type
+   scopes script selector server service size sock socket source space stdin store strategy suffix template timeout ttl type
    types uri url user username validation validator version`.split(/\s+/),
 );
 /** `--no-password`, `--ask-vault-pass`: switches. */
@@ -54,6 +56,7 @@ export function secretWord(name: string): string | undefined {
 
 function isSecretWord(word: string, previous: string | undefined): boolean {
   if (word === 'key' || word === 'keys') return previous !== undefined && KEY_KINDS.has(previous);
+  if (previous !== undefined && MODEL_TOKENS.has(previous) && /^tokens?$/.test(word)) return false;
   return SECRET_WORDS.has(word) || (SECRET_END.test(word) && !HARMLESS_PASS.test(word));
 }
 

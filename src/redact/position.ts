@@ -28,6 +28,27 @@ export const RABBITMQCTL: Positions = {
   valued: /^(?:-[nptl]|--(?:node|timeout|vhost))$/,
 };
 
+/** `mysqladmin -u root password new` */
+export const MYSQLADMIN: Positions = {
+  begins: /^(?:old-)?password$/,
+  secret: 1,
+  valued: /^-[hSPu]$/,
+};
+
+/** `mc alias set name url access-key secret-key` of MinIO; `mc config host add` before 2020 */
+export const MC: Positions = {
+  begins: /^(?:set|add)$/,
+  secret: 4,
+  valued: /^--(?:api|path|config-dir)$/,
+};
+
+/** `vault login token`, `vault operator unseal key` */
+export const VAULT: Positions = {
+  begins: /^(?:login|lookup|renew|revoke|unseal|unwrap)$/,
+  secret: 1,
+  valued: /^$/,
+};
+
 /** Counts a program's arguments up to the one that is a secret. */
 export class PositionReader {
   readonly #positions: Positions;

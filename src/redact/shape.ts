@@ -1,4 +1,5 @@
 import type { Range } from './range.ts';
+import { isQuote, quotedEnd } from './value.ts';
 
 /**
  * Secrets that are recognised by their own looks, wherever they stand: tokens of well-known services, private key
@@ -12,21 +13,31 @@ const TOKENS: readonly RegExp[] = [
   /gh[opusr]_[A-Za-z0-9]{20,255}/y,
   /github_pat_[A-Za-z0-9_]{20,255}/y,
   /xox[abeoprs]-[A-Za-z0-9-]{10,255}/y,
+  /xapp-\d-[A-Za-z0-9-]{10,255}/y,
   /(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{10,255}/y,
-  /sk-(?:ant|proj)-[\w-]{20,255}/y,
+  /sk-(?:(?:admin|ant|or|proj|svcacct)-[\w-]{20,255}|[A-Za-z0-9]{32,255})/y,
   /AIza[\w-]{35}/y,
-  /gl(?:pat|rt|dt|cbt|ptt)-[\w-]{15,255}/y,
+  /gl(?:pat|rt|dt|cbt|ptt|ft|soat|agent|oas)-[\w-]{15,255}/y,
+  /gl(?:sa|c)_[\w+/=-]{20,255}/y,
   /npm_[A-Za-z0-9]{30,255}/y,
   /hf_[A-Za-z0-9]{30,255}/y,
   /hv[sb]\.[\w-]{20,255}/y,
   /SG\.[\w-]{10,64}\.[\w-]{10,128}/y,
   /whsec_[A-Za-z0-9+/]{10,255}={0,2}/y,
   /dop_v1_[a-f0-9]{64}/y,
+  /dckr_[po]at_[\w-]{20,255}/y,
+  /pypi-AgE[\w-]{20,255}/y,
+  /GOCSPX-[\w-]{20,255}/y,
+  /ya29\.[\w-]{20,255}/y,
+  /tskey-[a-z]{2,16}-[\w-]{10,255}/y,
+  /shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}/y,
+  /ATATT3[\w=-]{50,255}/y,
+  /AGE-SECRET-KEY-1[A-Z0-9]{58}/y,
   /eyJ[\w-]{5,}\.[\w-]{5,}\.[\w-]*(?:\.[\w-]*)*/y,
 ];
 
 export const TOKEN_ANCHORS =
-  'AKIA|ASIA|gh[opusr]_|github_pat_|xox[abeoprs]-|[sr]k_live_|sk_test_|sk-ant-|sk-proj-|AIza|gl(?:pat|rt|dt|cbt|ptt)-|npm_|hf_|hv[sb]\\.|dop_v1_|SG\\.(?<!\\w...)|whsec_|eyJ';
+  'AKIA|ASIA|gh[opusr]_|github_pat_|xox[abeoprs]-|xapp-|[sr]k_live_|sk_test_|sk-(?<!\\w...)|AIza|gl(?:pat|rt|dt|cbt|ptt|ft|soat|agent|oas)-|gl(?:sa|c)_|npm_|hf_|hv[sb]\\.|dop_v1_|dckr_|pypi-|GOCSPX-|ya29\\.|tskey-|shp(?:at|ca|pa|ss)_|ATATT3|AGE-SECRET-KEY-|SG\\.(?<!\\w...)|whsec_|eyJ';
 
 export function tokenAt(text: string, at: number): Range | undefined {
   if (at > 0 && /[\w-]/.test(text[at - 1]!)) return undefined;
@@ -37,13 +48,43 @@ export function tokenAt(text: string, at: number): Range | undefined {
   return undefined;
 }
 
-const SLACK_HOOK = /(?:services|workflows|triggers)\/([\w/-]+)/y;
+/** Addresses whose path lets everybody post: what its first group matches is the secret. */
+const WEBHOOKS: readonly RegExp[] = [
+  /hooks\.slack\.com\/(?:services|workflows|triggers)\/([\w/-]+)/iy,
+  /\/api\/webhooks\/\d{1,32}\/([\w-]+)/iy,
+  /api\.telegram\.org\/bot\d{1,32}:([\w-]+)/iy,
+  /webhook\.office\.com\/webhookb2\/([\w/@-]+)/iy,
+];
 
-/** `at`: the place of `hooks.slack.com/`. The path is the secret. */
-export function slackHookAt(text: string, at: number): Range | undefined {
-  SLACK_HOOK.lastIndex = at + 'hooks.slack.com/'.length;
-  const path = SLACK_HOOK.exec(text)?.[1];
-  return path ? { start: SLACK_HOOK.lastIndex - path.length, end: SLACK_HOOK.lastIndex } : undefined;
+export const WEBHOOK_ANCHORS =
+  'hooks\\.slack\\.com/|/api/webhooks/|api\\.telegram\\.org/bot|webhook\\.office\\.com/';
+
+export function webhookAt(text: string, at: number): Range | undefined {
+  for (const webhook of WEBHOOKS) {
+    webhook.lastIndex = at;
+    const secret = webhook.exec(text)?.[1];
+    if (secret !== undefined) return { start: webhook.lastIndex - secret.length, end: webhook.lastIndex };
+  }
+  return undefined;
+}
+
+const SQL_IDENTIFIED =
+  /identified\s{1,8}(?:with\s{1,8}["'`]?\w{1,64}["'`]?\s{1,8})?(?:by|as)\s{1,8}(?:password\s{1,8})?/iy;
+
+/** `at`: the place of `IDENTIFIED` in `ALTER USER u IDENTIFIED BY 'password'`. */
+export function sqlPasswordAt(text: string, at: number): Range | undefined {
+  SQL_IDENTIFIED.lastIndex = at;
+  return SQL_IDENTIFIED.test(text) ? sqlStringAt(text, SQL_IDENTIFIED.lastIndex) : undefined;
+}
+
+/** The inside of a string of SQL, in which a doubled quotation mark means itself. */
+export function sqlStringAt(text: string, at: number): Range | undefined {
+  if (!isQuote(text, at)) return undefined;
+  const mark = text.slice(at, text[at] === '\\' ? at + 2 : at + 1);
+  let end = quotedEnd(text, at);
+  while (text.startsWith(mark, end)) end = quotedEnd(text, end);
+  const start = at + mark.length;
+  return { start, end: text.endsWith(mark, end) ? Math.max(start, end - mark.length) : end };
 }
 
 const KEY_BEGIN = /-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----/y;

@@ -1,15 +1,19 @@
 import { CommandReader } from './command.ts';
 import { isHarmlessValue, secretWord } from './names.ts';
+import { PipeReader } from './pipe.ts';
 import type { Range } from './range.ts';
 import {
   basicCredentialsAt,
   dsnPasswordAt,
   oraclePasswordAt,
   privateKeyAt,
-  slackHookAt,
+  sqlPasswordAt,
+  sqlStringAt,
   TOKEN_ANCHORS,
   tokenAt,
   urlPasswordAt,
+  WEBHOOK_ANCHORS,
+  webhookAt,
 } from './shape.ts';
 import { headerValueEnd, isQuote, listEnd, quotedEnd, unquoted, valueEnd } from './value.ts';
 
@@ -18,12 +22,12 @@ import { headerValueEnd, isQuote, listEnd, quotedEnd, unquoted, valueEnd } from 
  * them costs this one search. No quantifiers: the search is linear whatever the text.
  */
 const NAMES =
-  'pass|pw|pswd|secret|token|key|cred|auth|sig|cookie|jwt|bearer|sess|(?:-pin|-otp|-totp)(?![\\w-])';
+  'pass|pw|psk|pswd|secret|token|key|cred|auth|sig|cookie|jwt|bearer|sess|(?:-pin|-otp|-totp)(?![\\w-])';
 const PLACES =
-  '://|-----BEGIN|hooks\\.slack\\.com/|:thin:|@tcp\\(|@tcp6\\(|@unix\\(|@cloudsql\\(|@\\(|@/|basic[ \\t%+]';
+  '://|-----BEGIN|identified|:thin:|@tcp\\(|@tcp6\\(|@unix\\(|@cloudsql\\(|@\\(|@/|basic[ \\t%+]';
 const PROGRAMS =
-  'mysql|maria|psql|redis-|valkey-|curl|ldap|mongo|mosquitto|sqlcmd|sqlplus|sqlldr|smbcl|rpccl|snmp|lftp|cqlsh|ipmit|etcdctl|openssl|login|zip|7z|bcp|http|expdp|impdp|(?:-u|--user)(?![\\w-])|ab(?<![\\w-]..)(?![\\w.-])|basic$|rabbitmqctl|-encrypt';
-const ANCHORS = `(${NAMES})|(${PLACES})|(${TOKEN_ANCHORS})|(${PROGRAMS})`;
+  'mysql|maria|psql|redis-|valkey-|curl|ldap|mongo|mosquitto|sqlcmd|sqlplus|sqlldr|smbcl|smbget|rpccl|snmp|lftp|cqlsh|ipmit|etcdctl|openssl|login|zip|7z|rar(?![\\w.-])|bcp|tsql|kadmin|twine|useradd|usermod|rdesktop|freerdp|wine|vault|bao(?![\\w.-])|ss-server|ss-local|ss-redir|sslocal|ssserver|ttyd|gotty|userid=|sudo|http|expdp|impdp|(?:-u|--user)(?![\\w-])|(?:ab|mc)(?<![\\w-]..)(?![\\w.-])|basic$|rabbitmqctl|-encrypt';
+const ANCHORS = `(${NAMES})|(${PLACES})|(${TOKEN_ANCHORS})|(${WEBHOOK_ANCHORS})|(${PROGRAMS})`;
 
 const SUSPICIOUS = new RegExp(ANCHORS, 'i');
 
@@ -66,22 +70,30 @@ function secretsByShape(text: string, isArgument: boolean): Range[] {
   return ranges;
 }
 
-function shapeAt(text: string, { index, 0: literal, 3: token }: RegExpExecArray): Range | undefined {
+function shapeAt(
+  text: string,
+  { index, 0: literal, 3: token, 4: webhook }: RegExpExecArray,
+): Range | undefined {
   if (token !== undefined) return tokenAt(text, index);
+  if (webhook !== undefined) return webhookAt(text, index);
   if (literal === '://') return urlPasswordAt(text, index);
   if (literal.startsWith('@')) return dsnPasswordAt(text, index);
   if (/^basic/i.test(literal)) return basicCredentialsAt(text, index);
   if (literal.startsWith('-----')) return privateKeyAt(text, index);
-  if (/^hooks/i.test(literal)) return slackHookAt(text, index);
+  if (/^identified/i.test(literal)) return sqlPasswordAt(text, index);
   return literal.startsWith(':') ? oraclePasswordAt(text, index) : undefined;
 }
 
 const NAME_CHARACTER = /[\w.-]/;
+const HEXADECIMAL = /^[\da-f]{2}$/i;
 
 function nameStart(text: string, at: number, floor: number): number {
   let start = at;
   while (start > floor && NAME_CHARACTER.test(text[start - 1]!)) start--;
-  return start;
+  // `%3Ftoken%3D`: a query within a query.
+  const isEncoded =
+    text[start - 1] === '%' && start + 2 <= at && HEXADECIMAL.test(text.slice(start, start + 2));
+  return isEncoded ? start + 2 : start;
 }
 
 function nameEnd(text: string, from: number): number {
@@ -106,6 +118,8 @@ function valueOfName(text: string, start: number, end: number, isArgument: boole
   }
   const word = secretWord(name);
   if (word === undefined) return undefined;
+  const apart = valueApart(text, start, end, name);
+  if (apart) return apart;
   let from = afterSeparator(text, start, end, word);
   if (from === undefined) return undefined;
   if (text[end] === '"' || text[end] === '\\') {
@@ -133,8 +147,33 @@ function valueOfName(text: string, start: number, end: number, isArgument: boole
   return value;
 }
 
+const SQL_GAP = /\s{1,8}|\s{0,8}\(\s{0,8}/y;
+const BESIDE = /\\?["']?\s{0,8},?\s{0,32}\\?["']?value\\?["']?\s{0,4}[:=]\s{0,4}/iy;
+
+/** The value of a name that no `=` or `:` of its own follows. */
+function valueApart(text: string, start: number, end: number, name: string): Range | undefined {
+  // `<password>x</password>`
+  if (text[start - 1] === '<' && text[end] === '>') {
+    const close = text.indexOf('<', end);
+    return { start: end + 1, end: close === -1 ? text.length : close };
+  }
+  // `{"name":"DB_PASSWORD","value":"x"}`
+  BESIDE.lastIndex = end;
+  if (BESIDE.test(text)) {
+    const from = BESIDE.lastIndex;
+    const to = isQuote(text, from) ? quotedEnd(text, from) : valueEnd(text, from);
+    return unquoted(text, { start: from, end: to });
+  }
+  // `ALTER ROLE u WITH PASSWORD 'x'`, `SET PASSWORD = PASSWORD('x')`
+  SQL_GAP.lastIndex = end;
+  return /^password$/i.test(name) && SQL_GAP.test(text) ? sqlStringAt(text, SQL_GAP.lastIndex) : undefined;
+}
+
+const ENCODED_EQUALS = /^%3d$/i;
+
 /** Where the value begins: after `=`, `:` or `=>` (or `,` between quotations) and blanks; undefined when no value follows. */
 function afterSeparator(text: string, start: number, end: number, word: string): number | undefined {
+  if (ENCODED_EQUALS.test(text.slice(end, end + 3))) return end + 3;
   let at = end;
   const quote = text[start - 1];
   const isQuoted = quote === '"' || quote === "'";
@@ -160,8 +199,14 @@ function afterSeparator(text: string, start: number, end: number, word: string):
     return value > at && !hasBlankBefore && text[at - 1] === '=' && !isQuoted ? undefined : value;
   }
   // `secret://x`, `Token::next`, `registry/auth:1.2`, `auth:1.2` are no key and value.
-  if (text[at] === ':' || text.startsWith('//', at) || text[start - 1] === '/') return undefined;
+  if (text[at] === ':' || text.startsWith('//', at)) return undefined;
+  if (text[start - 1] === '/' && !isWindowsSwitch(text, start, at)) return undefined;
   return word === 'auth' && value === at && !isQuoted ? undefined : value;
+}
+
+/** `/password:x` as Windows' programs have it, and no path (`-v /secrets:/secrets`). */
+function isWindowsSwitch(text: string, start: number, value: number): boolean {
+  return (start === 1 || /\s/.test(text[start - 2]!)) && text[value] !== '/';
 }
 
 function skipBlanks(text: string, from: number): number {
@@ -188,6 +233,7 @@ const COMMAND_END = /[;\n]|(?<=\s)(?:&&|\|\|?)(?=\s)/y;
 function secretsOfCommands(text: string): Range[] {
   const ranges: Range[] = [];
   const reader = new CommandReader();
+  const pipe = new PipeReader();
   let quote = '';
   let at = 0;
   while (at < text.length) {
@@ -197,12 +243,15 @@ function secretsOfCommands(text: string): Range[] {
         quote = quote === character ? '' : quote === '' ? character : quote;
       COMMAND_END.lastIndex = at;
       if (quote === '' && COMMAND_END.test(text)) reader.next();
+      pipe.separator(text, at);
       at++;
       continue;
     }
     const end = wordEnd(text, at, reader.awaitsValue);
     const word = unquoted(text, { start: at, end });
-    const found = reader.read(text.slice(word.start, word.end));
+    const content = text.slice(word.start, word.end);
+    ranges.push(...pipe.word(content, word));
+    const found = reader.read(content);
     if (found) {
       const range = { start: word.start + found.start, end: word.start + found.end };
       ranges.push(found.end === word.end - word.start ? unquoted(text, range) : range);
