@@ -14,7 +14,7 @@ export interface HttpAnswer {
   readonly statusText: string;
   /** Lower-case names. */
   readonly headers: Http.IncomingHttpHeaders;
-  /** Its beginning: at most `ANSWER_LIMIT` bytes are read. */
+  /** Its beginning: at most `ANSWER_LIMIT` bytes are read, and no more than came in time. */
   readonly body: string;
 }
 
@@ -42,7 +42,7 @@ export class HttpPost {
       : new (http().Agent)({ keepAlive: true, maxSockets: 1 });
   }
 
-  /** Any status is an answer. Rejects when there is none: no connection, a cut one, the time limit, or `signal`. */
+  /** Any status is an answer. Rejects when none has come: no connection, a cut one, the time limit, or `signal`. */
   send(body: string, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<HttpAnswer> {
     const timeout = AbortSignal.timeout(this.#timeoutMs);
     const { promise, resolve, reject } = Promise.withResolvers<HttpAnswer>();
@@ -52,26 +52,27 @@ export class HttpPost {
       signal: AbortSignal.any([signal, timeout]),
       headers: { ...headers, 'content-length': String(Buffer.byteLength(body)) },
     });
-    request.on('error', (error) =>
-      reject(timeout.aborted ? new Error(`no answer within ${this.#timeoutMs / 1000} s`) : error),
-    );
+    let answer: (() => void) | undefined;
+    request.on('error', (error) => {
+      if (answer) answer();
+      else reject(timeout.aborted ? new Error(`no answer within ${this.#timeoutMs / 1000} s`) : error);
+    });
     request.on('response', (response) => {
       const { statusCode: status = 0, statusMessage: statusText = '', headers: answered } = response;
       const chunks: Buffer[] = [];
       let length = 0;
-      const answer = () => {
+      answer = () => {
         const text = Buffer.concat(chunks).subarray(0, ANSWER_LIMIT).toString('utf8');
         resolve({ status, statusText, headers: answered, body: text });
       };
       response.on('data', (chunk: Buffer) => {
         chunks.push(chunk);
         length += chunk.length;
-        if (length < ANSWER_LIMIT) return;
-        answer();
-        response.destroy();
+        if (length >= ANSWER_LIMIT) response.destroy();
       });
-      response.on('end', answer);
-      response.on('error', reject);
+      // Whether or not its body came to an end: the server has said what became of the request.
+      response.on('error', () => {});
+      response.on('close', answer);
     });
     request.end(body);
     return promise;

@@ -35,3 +35,17 @@ test('only the beginning of an answer is kept', async (t) => {
   t.after(() => post.close());
   assert.equal((await post.send('{}', {}, NEVER)).body, 'x'.repeat(4096));
 });
+
+/** Else an incident that was taken would be sent again and again. */
+for (const [how, connection] of [
+  ['whose body never ends', 'keep-alive'],
+  ['that is cut in its body', 'close'],
+] as const)
+  test(`an answer ${how} is one`, async (t) => {
+    const receiver = await Receiver.start(t);
+    receiver.next({ status: 200, headers: { 'content-length': '1000', connection }, body: 'ok' });
+    const post = new HttpPost(new URL(receiver.url), {}, 500);
+    t.after(() => post.close());
+    const { status, body } = await post.send('{}', {}, NEVER);
+    assert.deepEqual([status, body], [200, 'ok']);
+  });
