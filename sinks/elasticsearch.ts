@@ -18,6 +18,10 @@ export const batchSize = 500;
 const REQUEST_BYTES = 1_000_000;
 /** One node's time to answer. What it does later is not lost: the next try finds the documents there. */
 const NODE_TIMEOUT_MS = 10_000;
+/** 500 refusals with their reasons are half a MiB. */
+const ANSWER_BYTES = 4 << 20;
+/** What was packed unasked unpacks to a thousand times as much at the most. */
+const PACKED_ANSWER_BYTES = 64 << 10;
 /** How long Elasticsearch waits for a shard that is not there, so that it says so before the node's time is over. */
 const SHARD_TIMEOUT = '5s';
 /** The parts of an answer that are read: 20 bytes for each document taken instead of 200. */
@@ -40,6 +44,8 @@ export async function open(given: ElasticsearchSettings, context: SinkContext): 
     auth: given.auth,
     tls: given.tls,
     requestTimeout: NODE_TIMEOUT_MS,
+    maxResponseSize: ANSWER_BYTES,
+    maxCompressedResponseSize: PACKED_ANSWER_BYTES,
     // Each node is asked once within a try, the dead ones last; the waits between tries are the courier's. The default
     // pool refuses for hundreds of tries ("no living connections") once all nodes have been down together.
     maxRetries: given.servers.length - 1,

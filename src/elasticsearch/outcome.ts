@@ -42,7 +42,8 @@ export function outcomeOfItem(item: unknown, target: Target): Outcome {
 /** The answer to the whole request, or that there was none: an error of @elastic/transport, told by its name. */
 export function outcomeOfFailure(error: unknown, target: Target, now: number): Outcome {
   const where = `Elasticsearch at ${target.servers.join(', ')}`;
-  const message = text(field(error, 'message'));
+  // The ports of a connection would make every try a different failure.
+  const message = text(field(error, 'message')).replace(/ - Local: .*/s, '');
   switch (field(error, 'name')) {
     case 'ResponseError':
       return outcomeOfResponse(error, target, now);
@@ -51,6 +52,8 @@ export function outcomeOfFailure(error: unknown, target: Target, now: number): O
         `what answers at ${target.servers.join(', ')} is not Elasticsearch (it sends no X-Elastic-Product header; OpenSearch is refused by Elasticsearch's client for that)`,
       );
     case 'RequestAbortedError':
+      // So it calls an answer that is too long, too.
+      if (message.startsWith('The content length')) return notUnderstood(target);
       return retry('stopped before Elasticsearch answered');
     case 'TimeoutError':
       return retry(`${where} did not answer in time`);

@@ -8,7 +8,7 @@ export interface BulkRequest {
   readonly documents: readonly { readonly id: string; readonly source: Record<string, unknown> }[];
 }
 
-/** An HTTP answer; an `undefined` body is an empty one, a text is sent as it is. */
+/** An HTTP answer; an `undefined` body is an empty one, a text or a buffer is sent as it is. */
 export interface Answer {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
@@ -47,7 +47,7 @@ export class ElasticsearchDouble {
       this.requests.push(request);
       const { status, headers, body: answer } = this.answer(request) ?? this.#create(request);
       outgoing.writeHead(status, { 'content-type': 'application/json', ...PRODUCT, ...headers });
-      outgoing.end(typeof answer === 'object' ? JSON.stringify(answer) : answer);
+      outgoing.end(typeof answer === 'object' && !Buffer.isBuffer(answer) ? JSON.stringify(answer) : answer);
     });
   }
 

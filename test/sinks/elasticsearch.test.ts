@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import { containerKill, delivery, groupKill, KERNEL_VERSION_LINE, numbered, storm } from '../incidents.ts';
 import { NOW } from './context.ts';
 import { testSinkContract } from './contract.ts';
@@ -187,4 +191,37 @@ test('the client is loaded by open(), not by importing the sink', () => {
     console.log(before, loaded());`;
   const output = execFileSync(process.execPath, ['--input-type=module', '-e', code], { encoding: 'utf8' });
   assert.equal(output.trim(), 'false true');
+});
+
+/** Else whoever answers there fills the agent's memory: until it runs out, or at once by what unpacks to a thousand times its size. */
+for (const [how, bytes, encoding] of [
+  ['plain', 8 << 20, 'identity'],
+  ['packed', 1 << 20, 'gzip'],
+] as const)
+  test(`an answer that is too long, ${how}, is not kept`, async (t) => {
+    const double = await ElasticsearchDouble.start(t);
+    const body = JSON.stringify({
+      items: [{ create: { status: 201 } }],
+      more: randomBytes(bytes / 2).toString('hex'),
+    });
+    double.answer = () => ({
+      status: 200,
+      headers: { 'content-encoding': encoding },
+      body: encoding === 'gzip' ? gzipSync(body) : body,
+    });
+    const sink = await openAt(double.url, t);
+    const [outcome] = await sink.deliver([delivery(containerKill())], NEVER);
+    assert.match(reasonOf(outcome, 'retry'), /is not understood: is it Elasticsearch/);
+  });
+
+test('the reason is the same at every try: no port of our own is in it', async (t) => {
+  const server = createServer((socket) => socket.on('data', () => socket.end()));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  const sink = await openAt(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, t);
+  const tries = [1, 2].map(async () => sink.deliver([delivery(containerKill())], NEVER));
+  const [first, second] = (await Promise.all(tries)).map(([outcome]) => reasonOf(outcome, 'retry'));
+  assert.match(first!, /other side closed/);
+  assert.equal(first, second);
 });
