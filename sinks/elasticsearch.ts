@@ -33,10 +33,25 @@ interface Line extends Document {
 }
 
 export async function open(given: ElasticsearchSettings, context: SinkContext): Promise<Sink> {
-  const { Client, ClusterConnectionPool, Transport } = await import('@elastic/elasticsearch');
+  const { Client, ClusterConnectionPool, Transport, UndiciConnection } = await import(
+    '@elastic/elasticsearch'
+  );
   class FailoverTransport extends Transport {
     constructor(transportOptions: ConstructorParameters<typeof Transport>[0]) {
       super({ ...transportOptions, retryOnTimeout: true });
+    }
+  }
+  /** An answer that is too long is destroyed unread: its error, which nobody listens to, would end the process. */
+  class HeedingConnection extends UndiciConnection {
+    constructor(...options: ConstructorParameters<typeof UndiciConnection>) {
+      super(...options);
+      const { pool } = this;
+      const request = pool.request.bind(pool);
+      pool.request = async (given: Parameters<typeof request>[0]) => {
+        const response = await request(given);
+        response.body.on('error', () => {});
+        return response;
+      };
     }
   }
   const client = new Client({
@@ -49,6 +64,7 @@ export async function open(given: ElasticsearchSettings, context: SinkContext): 
     // Each node is asked once within a try, the dead ones last; the waits between tries are the courier's. The default
     // pool refuses for hundreds of tries ("no living connections") once all nodes have been down together.
     maxRetries: given.servers.length - 1,
+    Connection: HeedingConnection,
     ConnectionPool: ClusterConnectionPool,
     resurrectStrategy: 'optimistic',
     Transport: FailoverTransport,

@@ -214,6 +214,15 @@ for (const [how, bytes, encoding] of [
     assert.match(reasonOf(outcome, 'retry'), /is not understood: is it Elasticsearch/);
   });
 
+/** The client lets go of such an answer in a way that ended the process. */
+test('an answer that only says that it is too long', async (t) => {
+  const double = await ElasticsearchDouble.start(t);
+  double.answer = () => ({ status: 200, headers: { 'content-length': '1000000000000' }, body: '{' });
+  const sink = await openAt(double.url, t);
+  const [outcome] = await sink.deliver([delivery(containerKill())], NEVER);
+  assert.match(reasonOf(outcome, 'retry'), /is not understood: is it Elasticsearch/);
+});
+
 test('the reason is the same at every try: no port of our own is in it', async (t) => {
   const server = createServer((socket) => socket.on('data', () => socket.end()));
   server.listen(0, '127.0.0.1');
