@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { appendFile, rename, stat } from 'node:fs/promises';
 import type { Incident } from '../incident.ts';
 import { createPrivately } from '../store/private-file.ts';
@@ -5,6 +6,8 @@ import { createPrivately } from '../store/private-file.ts';
 export const DEAD_LETTER_FILE = 'dead-letter.jsonl';
 
 const MAX_BYTES = 10 * 1024 ** 2;
+/** Opening a pipe that nobody reads fails instead of waiting for a reader. */
+const APPENDING = constants.O_WRONLY | constants.O_APPEND | constants.O_NONBLOCK;
 
 export interface DeadLetter {
   readonly sink: string;
@@ -42,7 +45,7 @@ export class DeadLetterFile {
     if (size > 0 && size + Buffer.byteLength(lines) > this.#maxBytes)
       await rename(this.#path, `${this.#path}.1`);
     createPrivately(this.#path);
-    await appendFile(this.#path, lines, { flush: true });
+    await appendFile(this.#path, lines, { flush: true, flag: APPENDING });
   }
 }
 

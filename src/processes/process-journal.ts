@@ -6,7 +6,16 @@
  * not survive the machine, because another boot has other processes (the first line names the boot). Command lines
  * have lost their secrets before they come here. When it has grown enough it is written afresh from the table.
  */
-import { closeSync, constants, openSync, readFileSync, renameSync, statSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import type { CaptureSource } from '../incident.ts';
 import type { JournalReplay } from './journal-replay.ts';
 import type { ProcessRecord } from './process-entry.ts';
@@ -91,13 +100,8 @@ export class ProcessJournalFile implements ProcessJournal {
 
   /** Tells again what the last run was told, if that was in this boot. @returns how many lines were read */
   restore(replay: JournalReplay): number {
-    let bytes: Buffer;
-    try {
-      if (statSync(this.#path).size > LARGEST) return 0;
-      bytes = readFileSync(this.#path);
-    } catch {
-      return 0;
-    }
+    const bytes = readJournal(this.#path);
+    if (bytes === undefined) return 0;
     let count = 0;
     let last = 0;
     // Line by line: the whole as one text and its lines as another would be three times the file.
@@ -125,7 +129,9 @@ export class ProcessJournalFile implements ProcessJournal {
     this.close();
     const fresh = `${this.#path}.new`;
     try {
-      const fd = openSync(fresh, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC, 0o600);
+      // What stands there, be it a link or a pipe, is not written to.
+      rmSync(fresh, { force: true });
+      const fd = openSync(fresh, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
       this.#fd = fd;
       this.#size = 0;
       this.#write(`${JSON.stringify({ format: FORMAT, boot_id: this.#bootId })}\n`);
@@ -195,6 +201,20 @@ export class ProcessJournalFile implements ProcessJournal {
   #fail(error: Error): void {
     this.close();
     this.#failed(error);
+  }
+}
+
+/** Undefined where there is none. Opening a pipe would wait for its writer, and reading a device has no end. */
+function readJournal(path: string): Buffer | undefined {
+  let fd: number | undefined;
+  try {
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const status = fstatSync(fd);
+    return status.isFile() && status.size <= LARGEST ? readFileSync(fd) : undefined;
+  } catch {
+    return undefined;
+  } finally {
+    if (fd !== undefined) closeSync(fd);
   }
 }
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -35,6 +36,13 @@ test('hostile incidents stay one line each', async (t) => {
   const kills = hostileKills();
   await letters.add(kills.map(({ incident }) => ({ sink: 's', reason: 'r', incident })));
   assert.equal(read().length, kills.length);
+});
+
+test('a pipe in its place that nobody reads is an error and holds nobody up', async (t) => {
+  const { letters, file } = deadLetters(t);
+  execFileSync('mkfifo', [file]);
+  const added = letters.add([{ sink: 's', reason: 'r', incident: containerKill() }]);
+  await assert.rejects(added, { code: 'ENXIO' });
 });
 
 test('it is bounded: one full file and one before it, whoever writes at the same time', async (t) => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, readFileSync, statSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { appendFileSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { ProcFiles } from '../../src/kernel/proc-files.ts';
@@ -138,6 +139,31 @@ describe('the journal of processes', () => {
 ["is",8,null`,
     );
     assert.deepEqual(start().lookup.capture(7, 55_000)?.args, ['kept']);
+  });
+
+  it('is not held up by a pipe in its place', (t) => {
+    const { file } = setup(t);
+    execFileSync('mkfifo', [file, `${file}.new`]);
+    const source = import.meta.resolve('../../src/processes/process-journal.ts');
+    const run = `
+      const { ProcessJournalFile } = await import(${JSON.stringify(source)});
+      const journal = new ProcessJournalFile(process.argv[1], 'boot-1', (error) => { throw error; });
+      if (journal.restore({}) !== 0) throw new Error('restored');
+      journal.rewrite({ tell() {} });`;
+    const args = ['--disable-warning=ExperimentalWarning', '--input-type=module', '--eval', run, file];
+    const { status, signal, stderr } = spawnSync(process.execPath, args, { timeout: 20_000 });
+    assert.deepEqual([status, signal], [0, null], String(stderr));
+    assert.match(readFileSync(file, 'utf8'), /boot-1/);
+  });
+
+  it('writes into no other file by way of a link', (t) => {
+    const { file, start } = setup(t);
+    const other = `${file}.other`;
+    writeFileSync(other, 'precious');
+    symlinkSync(other, `${file}.new`);
+    start();
+    assert.equal(readFileSync(other, 'utf8'), 'precious');
+    assert.match(readFileSync(file, 'utf8'), /boot-1/);
   });
 
   it('stays small however many processes come and go, and is nobody else’s to read', (t) => {
