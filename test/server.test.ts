@@ -297,6 +297,47 @@ describe('hostile readers', () => {
     socket.destroy();
     assert.equal((await get(url, '/healthz')).status, 200);
   });
+
+  test('who asks again before he has the answer is cut off: such answers would pile up in memory', async (t) => {
+    let asked = 0;
+    const scrape = Promise.withResolvers<string>();
+    const metrics = {
+      contentType: 'text/plain',
+      scrape: () => {
+        asked++;
+        return scrape.promise;
+      },
+    };
+    const { url } = await start(t, { metrics });
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    t.after(() => socket.destroy());
+    socket.on('error', () => {});
+    socket.write('GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(1000));
+    await once(socket, 'close');
+    assert.equal(asked, 1);
+    scrape.resolve('');
+    assert.equal((await get(url, '/metrics')).status, 200);
+  });
+
+  test('one answer after the other on one connection', async (t) => {
+    const { url } = await start(t);
+    const socket = connect(Number(new URL(url).port), '127.0.0.1').setEncoding('utf8');
+    t.after(() => socket.destroy());
+    for (let i = 0; i < 3; i++) {
+      socket.write('GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n');
+      assert.match((await once(socket, 'data'))[0], /^HTTP\/1\.1 200 /);
+    }
+  });
+
+  test('many connections that say nothing keep nobody out', async (t) => {
+    const { url } = await start(t);
+    const idle = Array.from({ length: 300 }, () => connect(Number(new URL(url).port), '127.0.0.1'));
+    t.after(() => idle.forEach((socket) => void socket.destroy()));
+    for (const socket of idle) socket.on('error', () => {});
+    await Promise.all(idle.map((socket) => once(socket, 'connect')));
+    assert.equal((await get(url, '/healthz')).status, 200);
+    assert.ok(idle.filter((socket) => !socket.destroyed).length < 300);
+  });
 });
 
 describe('the address', () => {

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { RequestListener, Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { ListenAddress } from '../config/listen-address.ts';
 
 /**
@@ -44,6 +44,7 @@ const LIMITS = {
   keepAliveTimeout: 5000,
   connectionsCheckingInterval: 5000,
 } as const;
+/** Bounds memory: an unread answer may have a MiB. */
 const MAX_CONNECTIONS = 128;
 /** A reader that takes nothing for so long is gone. */
 const SILENCE_MS = 30_000;
@@ -53,7 +54,7 @@ const CLOSE_MS = 1000;
 export async function openListener(options: ListenerOptions): Promise<Listener> {
   const { host, port: wanted } = options.listen;
   const server = http.createServer(LIMITS);
-  server.maxConnections = MAX_CONNECTIONS;
+  keepNewest(server);
   server.setTimeout(SILENCE_MS);
   try {
     server.listen({ port: wanted, ...(host !== '' && { host }) });
@@ -64,9 +65,37 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   // Such an error of one connection (too many open files) passes; the agent's work does not depend on it.
   server.on('error', () => {});
   const { address, port, family } = server.address() as AddressInfo;
-  server.on('request', options.answer(address));
+  server.on('request', oneAtATime(options.answer(address)));
   const shown = family === 'IPv6' ? `[${address}]` : address;
   return { url: `http://${shown}:${port}/`, address, close: () => close(server) };
+}
+
+/** The oldest goes for the newest: whoever opens many and says nothing cannot keep the kubelet or Prometheus out. */
+function keepNewest(server: Server): void {
+  const open = new Set<Socket>();
+  server.on('connection', (socket) => {
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+    if (open.size <= MAX_CONNECTIONS) return;
+    const [oldest] = open;
+    open.delete(oldest!);
+    oldest!.destroy();
+  });
+}
+
+/**
+ * Cuts off who asks again before he has the answer (pipelining, which no browser, Prometheus or kubelet does): 20,000 requests of one
+ * connection made 20 MB of answers that nobody read, and each of its neighbours as many (measured).
+ */
+function oneAtATime(answer: RequestListener): RequestListener {
+  const answering = new WeakSet<Socket>();
+  return (request, response) => {
+    const { socket } = request;
+    if (answering.has(socket)) return void socket.destroy();
+    answering.add(socket);
+    response.once('close', () => answering.delete(socket));
+    return answer(request, response);
+  };
 }
 
 function explained({ code, message }: NodeJS.ErrnoException, options: ListenerOptions): string {
