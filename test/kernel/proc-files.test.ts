@@ -3,6 +3,7 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 import { LONGEST_COMMAND_LINE, ProcFiles } from '../../src/kernel/proc-files.ts';
 import { FakeProc } from '../fake-proc.ts';
+import { threadCpuClock } from '../thread-cpu-time.ts';
 
 describe('the files of a process', () => {
   it('gives every argument as it was, empty ones and line breaks too', (t) => {
@@ -22,6 +23,46 @@ describe('the files of a process', () => {
     const proc = new FakeProc(t);
     proc.set(7, { cmdline: Buffer.from([0x61, 0xff, 0xc3, 0xbc, 0xc3, 0, 0xef, 0xbf, 0xbd, 0]) });
     assert.deepEqual(new ProcFiles(proc.root).commandLine(7)?.args, ['a\\xffü\\xc3', '\ufffd']);
+  });
+
+  it('takes for UTF-8 what the standard does, whatever the first two bytes', (t) => {
+    const proc = new FakeProc(t);
+    const files = new ProcFiles(proc.root);
+    const strict = new TextDecoder('utf-8', { fatal: true });
+    const isValid = (bytes: Buffer) => {
+      try {
+        return strict.decode(bytes).length > 0;
+      } catch {
+        return false;
+      }
+    };
+    const beginnings = Array.from({ length: 128 << 8 }, (_, index) => [0x80 + (index >> 8), index & 0xff]);
+    const sequences = beginnings
+      .filter(([, second]) => second !== 0)
+      .map(([lead = 0, second = 0]) => {
+        const rest = [0x80, 0x80].slice(0, lead < 0xe0 ? 0 : lead < 0xf0 ? 1 : 2);
+        return Buffer.from([lead, second, ...rest]);
+      });
+    for (const piece of [sequences.slice(0, 16_000), sequences.slice(16_000)]) {
+      proc.set(7, { cmdline: Buffer.concat(piece.map((bytes) => Buffer.concat([bytes, Buffer.of(0)]))) });
+      const { args = [] } = files.commandLine(7) ?? {};
+      const told = args.map((argument) => !argument.includes('\\x'));
+      assert.deepEqual(told, piece.map(isValid));
+    }
+  });
+
+  it('shows 100,000 bytes that are no UTF-8 in little time', (t) => {
+    const proc = new FakeProc(t);
+    proc.set(7, { cmdline: Buffer.alloc(100_000, 0xc3) });
+    const files = new ProcFiles(proc.root);
+    const clock = threadCpuClock();
+    const times = Array.from({ length: 5 }, () => {
+      const before = clock();
+      files.commandLine(7);
+      return clock() - before;
+    });
+    // It is what anybody can make the agent do by an exec; with an exception for each byte it took 300 ms.
+    assert.ok(Math.min(...times) < 50, times.join(' '));
   });
 
   it('reads long command lines whole and cuts only what is longer than the limit', (t) => {
