@@ -8,6 +8,8 @@ const WITHOUT_CAPTURE = ['watch', 'analyze', 'config', '-h', '--help', '-V', '--
 
 // The kernel drops what process 1 of a container has no handler for: it would run on until it is killed.
 const stop = stopSignal();
+// Else Node.js opens its debugger for it, in which everybody on this machine may run what they like as root.
+process.on('SIGUSR1', () => {});
 const isRun = !process.argv.slice(2).some((arg) => WITHOUT_CAPTURE.includes(arg));
 const thread = isRun ? startCaptureThread() : undefined;
 const { runProgram } = await import('./program.ts');

@@ -179,6 +179,24 @@ test('who asks while the program is still being read is heard', async (t) => {
   }
 });
 
+test('a signal does not open the debugger of Node.js', async (t) => {
+  const child = spawn(process.execPath, [...NODE_FLAGS, `--import=${STAND_INS}`, MAIN], {
+    env: {},
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  t.after(() => child.kill('SIGKILL'));
+  let err = '';
+  child.stderr.setEncoding('utf8').on('data', (text) => (err += text));
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  await lines.next();
+  child.kill('SIGUSR1');
+  child.kill('SIGHUP');
+  await lines.next();
+  child.kill('SIGTERM');
+  await once(child, 'close');
+  assert.doesNotMatch(err, /Debugger listening/);
+});
+
 test('watch has no thread that waits for what to capture, wherever its flags stand', () => {
   for (const args of [
     ['watch', '--listen', 'off'],
