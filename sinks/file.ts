@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import * as v from 'valibot';
 import type { Option } from '../src/config/option.ts';
 import { encodeEvents } from '../src/event-format.ts';
+import { jsonLine } from '../src/json-line.ts';
 import { DELIVERED, type Delivery, type Outcome, type Sink, type SinkContext } from '../src/sink.ts';
 
 export interface FileSettings {
@@ -71,7 +72,7 @@ class FileSink implements Sink {
     const { eventFormat, kernelVersionLine, now } = this.#context;
     const lines = batch
       .flatMap(({ incident }) => encodeEvents(incident, eventFormat, kernelVersionLine, now()))
-      .map(({ body }) => `${JSON.stringify(body)}\n`);
+      .map(({ body }) => jsonLine(body));
     if (this.#file && !(await isStillAt(this.#path, this.#file))) await this.#closeFile();
     if (!this.#file) await this.#reopen();
     const file = this.#file!;

@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import type { Option } from '../src/config/option.ts';
 import { encodeEvents } from '../src/event-format.ts';
+import { jsonLine } from '../src/json-line.ts';
 import { styleOf, terminalBlock } from '../src/message/terminal.ts';
 import { DELIVERED, type Delivery, type Outcome, type Sink, type SinkContext } from '../src/sink.ts';
 
@@ -71,7 +72,7 @@ class StdoutSink implements Sink {
     if (this.#mode === 'text')
       return terminalBlock(delivery.incident, delivery.recurrence, styleOf(stdout, now()));
     return encodeEvents(delivery.incident, eventFormat, kernelVersionLine, now())
-      .map(({ body }) => `${JSON.stringify(body)}\n`)
+      .map(({ body }) => jsonLine(body))
       .join('');
   }
 }

@@ -1,6 +1,7 @@
 import { uptime } from 'node:os';
 import { DEFAULT_PATHS, readHost } from '../host.ts';
 import type { Incident } from '../incident.ts';
+import { jsonLine } from '../json-line.ts';
 import { styleOf, type TextStream, terminalBlock } from '../message/terminal.ts';
 import { type AnalyzeOptions, analyze } from './analyze.ts';
 import { asUtf8, openInput, unpacked, untilAborted } from './open-input.ts';
@@ -84,8 +85,7 @@ function thisMachine(now: number): Pick<AnalyzeOptions, 'bootTime' | 'bootId' | 
 }
 
 function renderer({ form, stdout }: AnalyzeIo, now: number): (incident: Incident) => string {
-  if ((form ?? (stdout.isTTY ? 'text' : 'json')) === 'json')
-    return (incident) => `${JSON.stringify(incident)}\n`;
+  if ((form ?? (stdout.isTTY ? 'text' : 'json')) === 'json') return jsonLine;
   const style = styleOf(stdout, now);
   const recurrences = new Recurrences();
   return (incident) => terminalBlock(incident, recurrences.of(incident), style);

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { appendFile, rename, stat } from 'node:fs/promises';
 import type { Incident } from '../incident.ts';
+import { jsonLine } from '../json-line.ts';
 import { createPrivately } from '../store/private-file.ts';
 
 export const DEAD_LETTER_FILE = 'dead-letter.jsonl';
@@ -40,7 +41,7 @@ export class DeadLetterFile {
 
   async #append(letters: readonly DeadLetter[]): Promise<void> {
     const time = new Date(this.#now()).toISOString();
-    const lines = letters.map((letter) => `${JSON.stringify({ time, ...letter })}\n`).join('');
+    const lines = letters.map((letter) => jsonLine({ time, ...letter })).join('');
     const size = await sizeOf(this.#path);
     if (size > 0 && size + Buffer.byteLength(lines) > this.#maxBytes)
       await rename(this.#path, `${this.#path}.1`);

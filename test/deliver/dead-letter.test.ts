@@ -5,6 +5,7 @@ import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { DeadLetterFile } from '../../src/deliver/dead-letter.ts';
 import { containerKill, hostileKills, storm } from '../incidents.ts';
+import { readlineLines } from '../lines.ts';
 import { stateDir } from '../store/temporary.ts';
 
 function deadLetters(t: TestContext, maxBytes?: number) {
@@ -32,10 +33,11 @@ test('one line per incident, with time, sink and reason, for its owner only', as
 });
 
 test('hostile incidents stay one line each', async (t) => {
-  const { letters, read } = deadLetters(t);
+  const { letters, file, read } = deadLetters(t);
   const kills = hostileKills();
   await letters.add(kills.map(({ incident }) => ({ sink: 's', reason: 'r', incident })));
   assert.equal(read().length, kills.length);
+  assert.equal((await readlineLines(readFileSync(file, 'utf8'))).length, kills.length);
 });
 
 test('a pipe in its place that nobody reads is an error and holds nobody up', async (t) => {

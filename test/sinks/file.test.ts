@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import * as file from '../../sinks/file.ts';
 import type { SinkContext } from '../../src/sink.ts';
-import { containerKill, delivery, groupKill, storm, valid } from '../incidents.ts';
+import { containerKill, delivery, groupKill, hostileKills, storm, valid } from '../incidents.ts';
+import { readlineLines } from '../lines.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { sinkContext } from './context.ts';
 import { testSinkContract, until } from './contract.ts';
@@ -51,6 +52,22 @@ test('appends to what is there, readable by owner and group only', async (t) => 
   }
   assert.deepEqual(idsIn(path), [first!.incident.id, second!.incident.id]);
   assert.equal(statSync(path).mode & 0o777 & ~0o640, 0);
+});
+
+test('hostile incidents stay one line each for every reader, without a control character', async (t) => {
+  const path = join(folder(t), 'incidents.jsonl');
+  const sink = await opened(t, path);
+  await sink.deliver(
+    hostileKills().map(({ incident }) => delivery(incident)),
+    NEVER,
+  );
+  const text = readFileSync(path, 'utf8');
+  const lines = await readlineLines(text);
+  assert.deepEqual(
+    lines.map((line) => JSON.parse(line)),
+    hostileKills().map(({ incident }) => JSON.parse(JSON.stringify(incident))),
+  );
+  assert.doesNotMatch(text, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
 });
 
 test('a relative path is meant from where the agent was started', () => {

@@ -7,7 +7,17 @@ import { test } from 'node:test';
 import * as v from 'valibot';
 import * as stdout from '../../sinks/stdout.ts';
 import type { Delivery, SinkContext } from '../../src/sink.ts';
-import { containerKill, delivery, groupKill, numbered, storm, THIRD, valid } from '../incidents.ts';
+import {
+  containerKill,
+  delivery,
+  groupKill,
+  hostileKills,
+  numbered,
+  storm,
+  THIRD,
+  valid,
+} from '../incidents.ts';
+import { readlineLines } from '../lines.ts';
 import { sinkContext } from './context.ts';
 import { testSinkContract } from './contract.ts';
 
@@ -101,6 +111,17 @@ test('JSON is one incident a line, whole', async () => {
     lines.map((line) => JSON.parse(line)),
     storm(3).map(({ incident }) => incident),
   );
+});
+
+test('hostile incidents stay one line each for every reader, without a control character', async () => {
+  const batch = hostileKills().map(({ incident }) => delivery(incident));
+  const text = await print(batch, stream());
+  const lines = await readlineLines(text);
+  assert.deepEqual(
+    lines.map((line) => JSON.parse(line)),
+    hostileKills().map(({ incident }) => JSON.parse(JSON.stringify(incident))),
+  );
+  assert.doesNotMatch(text, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
 });
 
 test('earlier kills are not looked up for JSON, which does not tell them: in a storm that is the dearest part', async () => {
