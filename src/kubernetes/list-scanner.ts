@@ -8,6 +8,8 @@ const CLOSE_BRACE = 0x7d;
 
 /** Bytes of all but the items, which are a few hundred. */
 const FRAME_LIMIT = 64 << 10;
+/** `"items" : [`, however it is indented. */
+const TAIL_BYTES = 32;
 
 /**
  * Takes a list's JSON apart while it arrives: each item is parsed when its last byte is there. Parsed as one, 250 pods of 5 KB cost
@@ -53,7 +55,7 @@ export class ListScanner {
         else if (this.#depth === 1) {
           this.#frame.add(chunk.subarray(start, at + 1));
           start = at + 1;
-          this.#isInItems = this.#frame.endsWith(/(?<!\\)"items"\s*:\s*\[$/);
+          this.#isInItems = /(?<!\\)"items"\s*:\s*\[$/.test(this.#frame.tail());
           if (this.#isInItems) this.#enterItems();
         }
       } else if (byte === CLOSE_BRACKET && this.#isInItems) this.#depth -= 1;
@@ -75,6 +77,7 @@ export class ListScanner {
   }
 
   #enterItems(): void {
+    if (this.#head !== undefined) throw new SyntaxError('items twice');
     this.#depth = 0;
     this.#head = JSON.parse(`${this.#frame.text()}]}`);
   }
@@ -130,7 +133,15 @@ class Part {
     return text;
   }
 
-  endsWith(pattern: RegExp): boolean {
-    return pattern.test(this.text());
+  /** Its last bytes: reading all of it again and again would take minutes of a frame of nothing but brackets. */
+  tail(): string {
+    const last: Buffer[] = [];
+    let length = 0;
+    for (let at = this.#pieces.length - 1; at >= 0 && length < TAIL_BYTES; at--) {
+      const piece = this.#pieces[at]!.subarray(-TAIL_BYTES);
+      last.push(piece);
+      length += piece.length;
+    }
+    return Buffer.concat(last.reverse(), length).toString('latin1');
   }
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { ListScanner } from '../../src/kubernetes/list-scanner.ts';
+import { threadCpuClock } from '../thread-cpu-time.ts';
 
 /** All at once, byte by byte, and in pieces of 7. */
 const SIZES = [1_000_000, 1, 7];
@@ -70,10 +71,20 @@ describe('ListScanner', () => {
     '}',
     '<html>',
     '{"items":[nil]}',
+    '{"items":[],"items":[]}',
   ])
     it(`refuses ${broken}`, () => {
       for (const size of SIZES) assert.throws(() => scanned(broken, size), SyntaxError);
     });
+
+  it('does not stand still over a frame of nothing but brackets', () => {
+    const clock = threadCpuClock();
+    const before = clock();
+    assert.throws(() => scanned(`{${'['.repeat(6000)}`, 1000), SyntaxError);
+    const ms = clock() - before;
+    // It grew with the square: 400 ms, and minutes of the main thread for the 64 KiB that a frame may have.
+    assert.ok(ms < 200, `${ms} ms`);
+  });
 
   it('keeps no more than it is allowed to', () => {
     const long = 'x'.repeat(1000);
