@@ -3,6 +3,7 @@ import { closeSync, writeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { type CounterName, Counters } from './counters.ts';
 import type { CaptureMessage, CaptureOptions, CaptureOrder, Resumption } from './protocol.ts';
+import { endWithout, THREAD_NAME } from './stuck-thread.ts';
 
 /** The main thread must not starve the capture thread of its answers, so they are few; its heap is small and bounded. */
 const RESOURCE_LIMITS = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 192, stackSizeMb: 1 };
@@ -18,7 +19,8 @@ const THREAD = new URL(
  * main thread has to load.
  */
 export function startCaptureThread(): Worker {
-  const thread = new Worker(THREAD, { resourceLimits: RESOURCE_LIMITS, name: 'capture' });
+  const thread = new Worker(THREAD, { resourceLimits: RESOURCE_LIMITS, name: THREAD_NAME });
+  endWithout(thread);
   // One that ends before anybody listens is replaced, and the next one's failure is heard.
   return thread.on('error', () => {});
 }
