@@ -50,6 +50,7 @@ export class Capture {
     failed: (error: Error) => void,
     ahead: Worker | undefined,
   ) {
+    this.#counters.set('heartbeat', monotonicMs());
     const hasEnded = ahead?.threadId === -1;
     this.#worker = ahead === undefined || hasEnded ? startCaptureThread() : ahead;
     const shared = { stop: this.#stop, taken: this.#taken, counters: this.#counters.shared };
@@ -108,9 +109,9 @@ export class Capture {
     return this.#counters.get(name);
   }
 
-  /** Milliseconds since the thread's last sign of life. */
+  /** Milliseconds since the thread's last sign of life, its start for one. */
   silentMs(): number {
-    return Number(process.hrtime.bigint()) / 1e6 - this.counter('heartbeat');
+    return monotonicMs() - this.counter('heartbeat');
   }
 
   /** What the thread has seen until now still arrives before this resolves. */
@@ -124,4 +125,8 @@ export class Capture {
     }
     await this.#ended;
   }
+}
+
+function monotonicMs(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
 }

@@ -1,6 +1,6 @@
 /** Written by the capture thread alone, read by the main thread at any time, no message needed. */
 const COUNTERS = [
-  /** CLOCK_MONOTONIC ms of the loop's last turn: a loop that stands still is blind. */
+  /** CLOCK_MONOTONIC ms of the thread's last sign of life: one that stands still is blind. The first is its start, by the main thread. */
   'heartbeat',
   'kmsgRecords',
   'kmsgLost',

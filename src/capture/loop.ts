@@ -71,6 +71,7 @@ export class CaptureLoop {
   }
 
   keepUp(): void {
+    this.#beat();
     this.#processes.drain();
   }
 

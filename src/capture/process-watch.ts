@@ -96,7 +96,10 @@ export class ProcessWatch {
     this.#restored = this.#journal?.restore(new JournalReplay(this.#table, this.#images)) ?? 0;
     if (this.foreign === undefined) {
       this.#scan.begin();
-      while (this.#scan.continue(SCANNED_PER_TURN)) this.drain();
+      while (this.#scan.continue(SCANNED_PER_TURN)) {
+        this.#counters.set('heartbeat', this.#clock.now());
+        this.drain();
+      }
       this.#counters.add('scans', 1);
     }
   }

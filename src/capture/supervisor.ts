@@ -3,7 +3,10 @@ import type { Worker } from 'node:worker_threads';
 import type { Capture } from './capture.ts';
 import type { CaptureMessage, CaptureStatus, Resumption } from './protocol.ts';
 
-/** A capture thread that gives no sign of life for so long stands still: its loop turns at least once a second. */
+/**
+ * A capture thread that gives no sign of life for so long stands still: its loop turns at least once a second, and before that it gives
+ * one for every hundred processes that it gets to know.
+ */
 const SILENT_MS = 15_000;
 const RESTART_MS = { first: 500, longest: 60_000 } as const;
 /** Five failures in a row: perhaps a new process does better. */
@@ -62,7 +65,7 @@ export class CaptureSupervisor {
     return this.#supervision.now() - this.#startedAt;
   }
 
-  /** Why nothing is seen, where a thread has been armed. */
+  /** Why nothing is seen; undefined: it is, or the thread is still starting. */
   get problem(): string | undefined {
     return this.#failure ?? (this.#standsStill ? 'capture stands still' : undefined);
   }
@@ -101,7 +104,7 @@ export class CaptureSupervisor {
   }
 
   get #standsStill(): boolean {
-    return this.#status !== undefined && this.#thread.silentMs() > SILENT_MS;
+    return this.#thread.silentMs() > SILENT_MS;
   }
 
   #received(message: CaptureMessage): void {

@@ -85,6 +85,20 @@ describe('between the scan of the processes and the first look at the kernel’s
   });
 });
 
+it('a thread gives signs of life also before it may tell kills', async (t) => {
+  const startedAt = performance.now();
+  const failure = Promise.withResolvers<never>();
+  const capture = new Capture(OPTIONS, () => {}, failure.reject, undefined);
+  t.after(() => {
+    capture.resume(FROM_THE_START);
+    return capture.stop();
+  });
+  assert.ok(capture.silentMs() <= performance.now() - startedAt, 'its start is one');
+  while (capture.counter('scans') === 0) await Promise.race([sleep(1), failure.promise]);
+  const sign = capture.counter('heartbeat');
+  while (capture.counter('heartbeat') === sign) await Promise.race([sleep(1), failure.promise]);
+});
+
 it('a thread that fails before it is armed leaves no subscription to process events behind', {
   skip,
 }, async () => {

@@ -68,6 +68,15 @@ describe('watching processes without process events', () => {
     assert.deepEqual(watch.lookup.capture(7, 100_000)?.args, ['java', '--password=***']);
   });
 
+  it('gives a sign of life for every hundred processes that it finds at its start', (t) => {
+    const { proc, counters, start } = setup(t);
+    for (let pid = 1; pid <= 250; pid++) proc.set(pid, { args: ['java'] });
+    const { mock } = t.mock.method(counters, 'set');
+    start();
+    const signs = mock.calls.filter(({ arguments: [name] }) => name === 'heartbeat');
+    assert.equal(signs.length, 2);
+  });
+
   it('scans ten times a second while processes come, and less and less often when none do', (t) => {
     const { proc, clock, counters, start } = setup(t);
     const watch = start();

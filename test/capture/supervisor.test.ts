@@ -143,14 +143,22 @@ describe('a capture thread that runs for a minute after many failures', () => {
 });
 
 describe('a capture thread that stands still', () => {
-  it('is a problem that only a new process solves, and none when it moves again', (t) => {
-    const { supervisor, last, clock } = setup(t);
-    clock.silent = 15_001;
-    assert.equal(supervisor.problem, undefined, 'it has not begun to turn');
-    last().say(ARMED);
-    assert.equal(supervisor.problem, 'capture stands still');
-    assert.equal(supervisor.isAlive, false);
-    clock.silent = 15_000;
+  for (const when of ['before it is armed', 'when it is armed'])
+    it(`${when} is a problem that only a new process solves, and none when it moves again`, (t) => {
+      const { supervisor, last, clock } = setup(t);
+      if (when === 'when it is armed') last().say(ARMED);
+      clock.silent = 15_001;
+      assert.equal(supervisor.problem, 'capture stands still');
+      assert.equal(supervisor.isAlive, false);
+      clock.silent = 15_000;
+      assert.equal(supervisor.problem, undefined);
+      assert.equal(supervisor.isAlive, true);
+    });
+
+  it('is not one that takes long to start and gives signs of life', (t) => {
+    const { supervisor, clock, pass } = setup(t);
+    clock.silent = 1_000;
+    pass(600_000);
     assert.equal(supervisor.problem, undefined);
     assert.equal(supervisor.isAlive, true);
   });
