@@ -2,7 +2,7 @@ import type { AgentOptions } from 'node:https';
 
 /** What a request needs to be let in, as it is at this moment. */
 export interface Access {
-  readonly headers: Readonly<Record<string, string>>;
+  readonly headers: Readonly<Record<string, string | string[]>>;
   /** Of the connection; a change needs a new one. */
   readonly tls: AgentOptions;
   /** `user:password` */

@@ -6,17 +6,18 @@ type Entry = Record<string, unknown>;
 
 const LIST_KEYS = ['clusters', 'users', 'contexts'] as const;
 
+export type MergedKubeConfig = { [key: string]: unknown } & Record<(typeof LIST_KEYS)[number], Entry[]>;
+
 /**
  * Kubeconfig files as one, by client-go's rules where client-node has others: the first file that names a thing wins, relative
  * paths (of `exec.command` too) are relative to their file, and `tokenFile` comes before `token` and is read again and again.
  *
  * @param files in order of precedence
- * @returns JSON, which is YAML too
  * @throws Error that names the file
  */
-export async function readKubeConfigs(files: readonly string[]): Promise<string> {
+export async function readKubeConfigs(files: readonly string[]): Promise<MergedKubeConfig> {
   const { parse } = await import('yaml');
-  const merged: { [key: string]: unknown } & Record<(typeof LIST_KEYS)[number], Entry[]> = {
+  const merged: MergedKubeConfig = {
     clusters: [],
     users: [],
     contexts: [],
@@ -35,7 +36,7 @@ export async function readKubeConfigs(files: readonly string[]): Promise<string>
         if (!merged[key].some(({ name }) => name === entry.name))
           merged[key].push(resolved(entry, path.dirname(file)));
   }
-  return JSON.stringify(merged);
+  return merged;
 }
 
 function entriesOf(list: unknown, place: string): Entry[] {

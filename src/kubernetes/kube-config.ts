@@ -9,8 +9,9 @@ import path from 'node:path';
 import type { KubeConfig } from '@kubernetes/client-node/dist/config.js';
 import { ApiError } from './api.ts';
 import type { Access, Credentials } from './credentials.ts';
-import { readKubeConfigs } from './kube-config-file.ts';
-import { type OwnReason, reasonOf } from './status.ts';
+import { impersonation } from './impersonation.ts';
+import { type MergedKubeConfig, readKubeConfigs } from './kube-config-file.ts';
+import { isObject, type OwnReason, reasonOf } from './status.ts';
 
 /** What is said of the surroundings, so that a test can say something else. */
 export interface Surroundings {
@@ -41,6 +42,8 @@ export async function loadCredentials(
 interface Loaded {
   readonly config: KubeConfig;
   readonly proxy: string | undefined;
+  /** Headers beside those of client-node. */
+  readonly impersonation: Readonly<Record<string, string[]>>;
 }
 
 type Load = () => Promise<Loaded>;
@@ -57,7 +60,7 @@ async function loader(
     return async () => {
       const config = new KubeConfig();
       config.loadFromCluster(root);
-      return { config, proxy: undefined };
+      return { config, proxy: undefined, impersonation: {} };
     };
   const home = path.join(env.HOME ?? '', '.kube', 'config');
   if (named.length === 0 && !existsSync(home))
@@ -65,13 +68,20 @@ async function loader(
   const files = named.length > 0 ? named : [home];
   return async () => {
     const config = new KubeConfig();
-    config.loadFromString(await readKubeConfigs(files));
+    const merged = await readKubeConfigs(files);
+    // JSON is YAML too.
+    config.loadFromString(JSON.stringify(merged));
     limitPlugins(config, pluginTimeoutMs);
     const cluster = config.getCurrentCluster();
     const proxy = cluster?.proxyUrl;
     if (cluster !== null) Object.assign(cluster, { proxyUrl: undefined });
-    return { config, proxy };
+    return { config, proxy, impersonation: impersonationOf(merged, config.getCurrentUser()?.name) };
   };
+}
+
+function impersonationOf({ users }: MergedKubeConfig, name = ''): Record<string, string[]> {
+  const user = users.find((each) => each.name === name)?.user;
+  return isObject(user) ? impersonation(name, user) : {};
 }
 
 /** client-node lets a plugin run for ever, and wait for somebody to type something. */
@@ -163,10 +173,10 @@ class KubeConfigCredentials implements Credentials {
   async #ask(): Promise<Access> {
     try {
       this.#loaded ??= await this.#load();
-      const { config, proxy } = this.#loaded;
+      const { config } = this.#loaded;
       const options: RequestOptions = { headers: {} };
       await config.applyToHTTPSOptions(options);
-      this.#given = accessOf(options, proxy);
+      this.#given = accessOf(options, this.#loaded);
       return this.#given;
     } catch (error) {
       // client-node keeps the answer of a plugin also where it cannot read it.
@@ -178,12 +188,12 @@ class KubeConfigCredentials implements Credentials {
 }
 
 /** The agent that client-node made is left aside: it keeps its certificates for ever, and no connection alive. */
-function accessOf(options: RequestOptions, proxy: string | undefined): Access {
+function accessOf(options: RequestOptions, { proxy, impersonation }: Loaded): Access {
   const { ca, cert, key, rejectUnauthorized, servername, auth } = options;
   const tls = { ca, cert, key, rejectUnauthorized, servername };
   const entries = Object.entries(options.headers ?? {}).map(([name, value]) => [name, String(value).trim()]);
   return {
-    headers: Object.fromEntries(entries),
+    headers: { ...Object.fromEntries(entries), ...impersonation },
     tls: {
       ...Object.fromEntries(Object.entries(tls).filter(([, value]) => value !== undefined)),
       ...(proxy ? { proxyEnv: { HTTPS_PROXY: proxy } } : {}),

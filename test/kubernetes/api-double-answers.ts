@@ -20,7 +20,7 @@ const rests = new Map<string, { readonly items: readonly ApiObject[]; readonly v
 
 /** What ApiDouble says when nothing is wrong, and when the request is. */
 export function answerTo(
-  request: Omit<ApiRequest, 'at'>,
+  request: Omit<ApiRequest, 'at' | 'headerLines'>,
   store: ObjectStore,
   tokens: ReadonlySet<string>,
 ): Answer {

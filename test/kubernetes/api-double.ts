@@ -14,6 +14,8 @@ export interface ApiRequest {
   readonly path: string;
   readonly query: URLSearchParams;
   readonly headers: IncomingMessage['headers'];
+  /** The same, each line a value of its own. */
+  readonly headerLines: IncomingMessage['headersDistinct'];
   // biome-ignore lint/suspicious/noExplicitAny: what is tested may send anything
   readonly body: any;
   /** When it came, `performance.now()`. */
@@ -187,6 +189,7 @@ export class ApiDouble {
       path: url.pathname,
       query: url.searchParams,
       headers: incoming.headers,
+      headerLines: incoming.headersDistinct,
       body: text === '' ? undefined : JSON.parse(text),
       at: performance.now(),
     };

@@ -122,6 +122,24 @@ describe('connect', { timeout: 30_000 }, () => {
     assert.equal(double.connections, 2);
   });
 
+  it('is who the user of the kubeconfig is to be, with all that makes the other one', async (t) => {
+    const double = await startDouble(t);
+    const as = {
+      as: 'jane',
+      'as-uid': '7',
+      'as-groups': ['readers', 'system:authenticated'],
+      'as-user-extra': { 'acme.com/project': ['shop', 'till'] },
+    };
+    await (await asker(t, double.kubeconfig({ token: 'first-token', ...as })))();
+    const lines = Object.entries(double.requests.at(-1)?.headerLines ?? {});
+    assert.deepEqual(Object.fromEntries(lines.filter(([name]) => name.startsWith('impersonate-'))), {
+      'impersonate-user': ['jane'],
+      'impersonate-uid': ['7'],
+      'impersonate-group': ['readers', 'system:authenticated'],
+      'impersonate-extra-acme.com%2fproject': ['shop', 'till'],
+    });
+  });
+
   it('reaches a server behind a path, by another name than that of its certificate', async (t) => {
     const double = await startDouble(t);
     const server = `${double.url}/k8s/clusters/c-1/`;
@@ -244,6 +262,7 @@ describe('a kubeconfig that cannot be used is refused in one line', { timeout: 3
     });
   const provider = (name: string) =>
     config({}, {}, [{ name: 'u', user: { 'auth-provider': { name, config: {} } } }]);
+  const other = (as: object) => config({}, {}, [{ name: 'u', user: { ...user, ...as } }]);
   const cases: readonly (readonly [text: string, message: RegExp])[] = [
     ['{', /cannot read \S+config: /],
     ['just words', /config is no kubeconfig$/],
@@ -266,6 +285,9 @@ describe('a kubeconfig that cannot be used is refused in one line', { timeout: 3
     [provider('oidc'), /the auth-provider oidc of user u is not supported\. Use a plugin/],
     [provider('gcp'), /the auth-provider gcp/],
     [provider('azure'), /the auth-provider azure/],
+    [other({ as: 'jane', 'as-groups': 'readers' }), /as-groups of user u is no list of texts\.$/],
+    [other({ as: 'jane', 'as-user-extra': { a: 'b' } }), /as-user-extra a of user u is no list of texts\.$/],
+    [other({ 'as-groups': ['readers'] }), /user u has as-uid, as-groups or as-user-extra without as\./],
   ];
   for (const [text, message] of cases)
     it(text.slice(0, 60) || 'empty', async (t) => {
