@@ -18,6 +18,8 @@ export interface CrossCheckObserver {
 export interface CrossCheckOptions {
   /** Changes what is stored of an incident; undefined where it is not stored. */
   readonly complete: (completion: Completion) => Incident | undefined;
+  /** A status says OOMKilled and nobody else has told of it so far; somebody will, be it `unexplained`. */
+  readonly untold: (pod: KnownPod) => void;
   /** A status says OOMKilled and nobody else told of it. */
   readonly unexplained: (pod: KnownPod, container: KnownPodContainer, termination: Termination) => void;
   /** Where the container's id is known now. Absent where the cluster is not asked: its silence says nothing then. */
@@ -120,6 +122,7 @@ export class CrossCheck implements PodListener {
     termination: Termination,
     containerId: string,
   ): Promise<void> {
+    this.#options.untold(pod);
     await this.#options.sleep(RECORD_MS, this.#closing.signal).catch(() => {});
     if (this.#closing.signal.aborted || this.#witnessed.has(containerId)) return;
     this.#options.unexplained(pod, container, termination);

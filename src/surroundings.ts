@@ -110,6 +110,8 @@ export class Surroundings {
     });
     this.#crossCheck = new CrossCheck({
       complete: (completion) => store.complete([completion])[0],
+      // Whoever tells of it has to name the owner, and may have no time left to ask.
+      untold: (pod) => void this.#owners.workload(pod, this.#closing.signal),
       unexplained: (pod, container, termination) => this.#tell(pod, container, termination),
       ...(settings.useKubernetes && { find: (id) => this.pods.table.byContainerId(id) }),
       observer: events.incidents,

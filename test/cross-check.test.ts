@@ -26,6 +26,7 @@ function kill(sequence: number): Incident {
 function check() {
   const time = new VirtualTime();
   const history = new Map<string, Incident>();
+  const untold: string[] = [];
   const unexplained: string[] = [];
   const said: string[] = [];
   const pods = new PodTable(time.now);
@@ -35,6 +36,7 @@ function check() {
       if (incident) history.set(id, valid(change(incident)));
       return history.get(id);
     },
+    untold: ({ name }) => untold.push(name),
     unexplained: (_, { name }, { finishedAt }) => unexplained.push(`${name} ${finishedAt}`),
     find: (id) => pods.byContainerId(id),
     observer: { stated: ({ id }, { says }) => said.push(`${id.split(':')[1]}: ${says}`) },
@@ -46,15 +48,16 @@ function check() {
     history.set(incident.id, incident);
     crossCheck.witnessed(incident);
   };
-  return { time, history, unexplained, said, pods, crossCheck, witnessed };
+  return { time, history, untold, unexplained, said, pods, crossCheck, witnessed };
 }
 
 describe("the cluster's word on a kill that the kernel told of", () => {
   it('OOMKilled confirms it: the cluster is a witness, too', async () => {
-    const { time, history, said, pods, witnessed } = check();
+    const { time, history, untold, said, pods, witnessed } = check();
     pods.apply(RUNNING);
     witnessed(kill(1));
     pods.apply(ended('OOMKilled', 137));
+    assert.deepEqual(untold, []);
     await time.advance(60_000);
     const [incident] = history.values();
     assert.deepEqual(incident?.witness, ['kmsg', 'kubernetes']);
@@ -65,8 +68,9 @@ describe("the cluster's word on a kill that the kernel told of", () => {
   });
 
   it('also where it came first', async () => {
-    const { said, unexplained, pods, witnessed, time } = check();
+    const { said, untold, unexplained, pods, witnessed, time } = check();
     pods.apply(ended('OOMKilled', 137));
+    assert.deepEqual(untold, ['shop-5d8f7c-x2x']);
     witnessed(kill(1));
     await time.advance(60_000);
     assert.deepEqual(said, ['1: OOMKilled, exit code 137']);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import { Events } from '../src/events.ts';
 import type { Incident } from '../src/incident.ts';
+import type { KubernetesApi } from '../src/kubernetes/api.ts';
 import { Metrics } from '../src/metrics.ts';
 import { Store } from '../src/store.ts';
 import { Surroundings } from '../src/surroundings.ts';
@@ -131,6 +132,20 @@ describe('a kill of which nobody knows where it was', () => {
     assert.deepEqual(told(agent), [['shop-1', ['kmsg', 'kubernetes']]]);
     assert.equal(agent.ready[0]?.container?.id, containerId('a'));
     assert.match(agent.ready[0]?.unknown?.['process.cgroup'] ?? '', /only ones that were OOM killed/);
+  });
+
+  it('is one of the CronJob, not of its Job', async (t) => {
+    const agent = setup(t);
+    const { surroundings, time } = agent;
+    const ownerReferences = [{ kind: 'CronJob', name: 'nightly', controller: true }];
+    const api = { get: async () => ({ metadata: { ownerReferences } }) } as unknown as KubernetesApi;
+    t.mock.getter(surroundings.pods, 'api', () => api);
+    agent.commit(unplaced(time.now()));
+    const terminated = oomKilled(ID, new Date(time.now()).toISOString());
+    const owner = { apiVersion: 'batch/v1', kind: 'Job', name: 'nightly-29' };
+    surroundings.pods.table.apply(pod({ owner, containers: [podContainer({ terminated })] }));
+    await time.advance(60_000);
+    assert.deepEqual(agent.ready[0]?.k8s?.cronjob, { name: 'nightly' });
   });
 
   it('is told by itself where two containers were', async (t) => {

@@ -105,13 +105,13 @@ export class Owners {
   }
 }
 
-/** Undefined when the signal is aborted first. */
+/** Undefined when the signal is aborted first. What is known already is known in time. */
 function inTime<T>(work: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
   return new Promise((resolve, reject) => {
     const late = () => resolve(undefined);
-    if (signal.aborted) late();
-    signal.addEventListener('abort', late);
     work.then(resolve, reject).finally(() => signal.removeEventListener('abort', late));
+    if (signal.aborted) queueMicrotask(late);
+    else signal.addEventListener('abort', late);
   });
 }
 

@@ -266,7 +266,11 @@ describe('the workload', () => {
       metadata: { ownerReferences: [{ kind: 'CronJob', name: 'nightly', controller: true }] },
     });
     assert.deepEqual(await second, { cronjob: { name: 'nightly' } });
-    assert.deepEqual(await owners.workload(job, signal), { cronjob: { name: 'nightly' } });
+    assert.deepEqual(
+      await owners.workload(job, short.signal),
+      { cronjob: { name: 'nightly' } },
+      'known by now',
+    );
   });
 
   it('the owner itself where its owner cannot be read', async () => {
