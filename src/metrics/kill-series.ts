@@ -35,7 +35,7 @@ const LIMIT = 2000;
 /**
  * The series of kills, with a label for each pod and container of this machine: bounded, there with 0 before the first
  * kill, and gone when the pod is forgotten, ten minutes after its end (a container without one: five), so that whoever scrapes has
- * read the last kill; and not before one has.
+ * read the last kill; and not before two scrapes in a row had it, so that of a pair of Prometheus, which take turns, each has.
  */
 export class KillSeries {
   readonly #kills: Counter<string>;
