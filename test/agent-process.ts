@@ -1,7 +1,6 @@
 /** The agent as its users start it: a process of its own, with its own state, told what it prints. */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import path from 'node:path';
-import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import type { TestContext } from 'node:test';
 import type { Incident } from '../src/incident.ts';
@@ -30,6 +29,16 @@ export function freshStateDir(t: TestContext): string {
   return temporaryFolder(t, 'oom-witness-state');
 }
 
+/** Only whole ones: a kill -9 may tear the last. */
+function onLine(stream: Readable, take: (line: string) => void): void {
+  let rest = '';
+  stream.setEncoding('utf8').on('data', (text: string) => {
+    const lines = (rest + text).split('\n');
+    rest = lines.pop() ?? '';
+    lines.forEach(take);
+  });
+}
+
 export class AgentProcess {
   readonly incidents: Incident[] = [];
   readonly log: Record<string, unknown>[] = [];
@@ -41,24 +50,20 @@ export class AgentProcess {
 
   private constructor(child: ChildProcessByStdio<null, Readable, Readable>) {
     this.#child = child;
-    const out = createInterface({ input: child.stdout });
-    out.on('line', (line) => {
-      // A kill -9 may tear the last line.
-      if (!line.endsWith('}')) return;
+    onLine(child.stdout, (line) => {
       const incident = JSON.parse(line);
       assertValidIncident(incident);
       this.incidents.push(incident);
       this.#changed();
     });
-    const err = createInterface({ input: child.stderr });
-    err.on('line', (line) => {
+    onLine(child.stderr, (line) => {
       if (line.startsWith('{')) this.log.push(JSON.parse(line));
       else this.stderr.push(line);
       this.#changed();
     });
     this.#closed = Promise.all([
-      new Promise((resolve) => out.once('close', resolve)),
-      new Promise((resolve) => err.once('close', resolve)),
+      new Promise((resolve) => child.stdout.once('close', resolve)),
+      new Promise((resolve) => child.stderr.once('close', resolve)),
       ended(child),
     ]);
     void this.#closed.then(() => this.#changed());
