@@ -4,15 +4,19 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type AgentOptions, AgentProcess, freshStateDir } from '../agent-process.ts';
+import { AgentProcess } from '../agent-process.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
 
+const BLOCKED_THREAD = path.join(import.meta.dirname, 'blocked-thread.ts');
 const SAYS = 'oom-witness: the capture thread is stuck in the kernel: ending without it';
 
-/** Its capture thread waits in open(2), for ever: nobody writes to what it finds in the place of its journal. */
-async function startStuck(t: TestContext, options: AgentOptions = {}): Promise<AgentProcess> {
-  const stateDir = freshStateDir(t);
-  execFileSync('mkfifo', [path.join(stateDir, 'processes.jsonl')]);
-  const agent = AgentProcess.launch(t, { ...options, stateDir });
+async function startStuck(t: TestContext, nodeOptions: readonly string[] = []): Promise<AgentProcess> {
+  const pipe = path.join(temporaryFolder(t, 'oom-witness-stuck'), 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  const agent = AgentProcess.launch(t, {
+    nodeOptions: ['--import', BLOCKED_THREAD, ...nodeOptions],
+    env: { PIPE: pipe },
+  });
   await agent.until(() => says(agent, 'started'), 'started');
   while (!isStuck(agent)) await sleep(1);
   return agent;
@@ -47,7 +51,7 @@ describe('an agent whose capture thread is stuck in the kernel', { timeout: 60_0
   });
 
   it('is killed by itself without node:ffi', async (t) => {
-    const agent = await startStuck(t, { nodeOptions: ['--no-experimental-ffi'] });
+    const agent = await startStuck(t, ['--no-experimental-ffi']);
     assert.equal(await agent.terminate(), null);
     assert.ok(says(agent, 'drained: every sink has everything'));
     assert.deepEqual(agent.stderr, [SAYS]);
