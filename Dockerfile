@@ -37,7 +37,7 @@ ENV MALLOC_ARENA_MAX=1 \
     MALLOC_MMAP_THRESHOLD_=65536 \
     MALLOC_TRIM_THRESHOLD_=65536
 # No USER: /dev/kmsg, process events and other processes' command lines are for root alone.
-ENTRYPOINT ["/usr/bin/node", "--disable-warning=ExperimentalWarning", "--disable-warning=DEP0005", "--max-semi-space-size=1", "--expose-gc", "/opt/oom-witness/dist/src/main.js"]
+ENTRYPOINT ["/usr/bin/node", "--disable-warning=ExperimentalWarning", "--disable-warning=DEP0005", "--max-semi-space-size=1", "/opt/oom-witness/dist/src/main.js"]
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="oom-witness" \

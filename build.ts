@@ -137,7 +137,7 @@ const IDENTIFIER = /^[a-z]\w*$/i;
  * Modules of functions that are loaded at the first call of one: few starts need them. node:fs/promises brings
  * node:readline, and 4 % of the time to armed.
  */
-const AT_FIRST_CALL: ReadonlySet<string> = new Set(['node:fs/promises']);
+const AT_FIRST_CALL: ReadonlySet<string> = new Set(['node:fs/promises', 'node:v8', 'node:vm']);
 
 /**
  * `import … from 'node:util'` makes Node.js evaluate every export of the module, getters too, that load more modules. Here

@@ -8,7 +8,7 @@ import type { Incident } from '../src/incident.ts';
 
 const ROOT = path.join(import.meta.dirname, '..');
 
-export const NODE_FLAGS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1', '--expose-gc'];
+export const NODE_FLAGS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1'];
 
 export interface Told {
   readonly incident: Incident;

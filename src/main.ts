@@ -1,4 +1,4 @@
-#!/usr/bin/env -S MALLOC_ARENA_MAX=1 node --disable-warning=ExperimentalWarning --disable-warning=DEP0005 --max-semi-space-size=1 --expose-gc
+#!/usr/bin/env -S MALLOC_ARENA_MAX=1 node --disable-warning=ExperimentalWarning --disable-warning=DEP0005 --max-semi-space-size=1
 /** The entry: nothing but what the capture thread needs comes before it, so that it loads beside the program. */
 import { startCaptureThread } from './capture/capture.ts';
 import { stopSignal } from './stop-signal.ts';

@@ -7,13 +7,7 @@ import type { AgentRun, Line } from './evidence.ts';
 
 const PATIENCE_MS = 60_000;
 const MAIN = '/lab/dist/src/main.js';
-const COMMAND = [
-  'node',
-  '--disable-warning=ExperimentalWarning',
-  '--max-semi-space-size=1',
-  '--expose-gc',
-  MAIN,
-];
+const COMMAND = ['node', '--disable-warning=ExperimentalWarning', '--max-semi-space-size=1', MAIN];
 
 export class GuestAgent {
   readonly toldPids = new Set<number>();
