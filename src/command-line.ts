@@ -5,17 +5,18 @@ import { dashed, environmentName, type Option } from './config/option.ts';
 import type { Flag } from './config.ts';
 import { shown } from './format.ts';
 
-/** What each command does; each returns the exit code. */
-export interface Commands {
-  run(flags: readonly Flag[]): Promise<number>;
-  watch(flags: readonly Flag[]): Promise<number>;
-  /**
-   * @param files as they were given; none means standard input
-   * @param form undefined: whichever suits the output
-   */
-  analyze(files: readonly string[], form: AnalyzeForm | undefined, flags: readonly Flag[]): Promise<number>;
-  printConfig(flags: readonly Flag[], asJson: boolean): Promise<number>;
-}
+/** What is asked for. */
+export type Invocation =
+  | { readonly command: 'run' | 'watch'; readonly flags: readonly Flag[] }
+  | {
+      readonly command: 'analyze';
+      readonly flags: readonly Flag[];
+      /** As they were given; none means standard input. */
+      readonly files: readonly string[];
+      /** Undefined: whichever suits the output. */
+      readonly form: AnalyzeForm | undefined;
+    }
+  | { readonly command: 'config print'; readonly flags: readonly Flag[]; readonly asJson: boolean };
 
 /** What `--help` and `--version` print, and how wide that may be. */
 export interface HelpOutput {
@@ -28,18 +29,17 @@ export class UsageError extends Error {}
 
 /**
  * @param argv without the program itself
- * @returns the exit code
- * @throws UsageError, and whatever the command throws
+ * @returns undefined where help or the version was asked for, and is printed
+ * @throws UsageError
  */
-export async function execute(
+export function parseCommandLine(
   argv: readonly string[],
   all: Catalogue,
   version: string,
-  commands: Commands,
   output: HelpOutput,
-): Promise<number> {
+): Invocation | undefined {
   const flags: Flag[] = [];
-  let exitCode = 0;
+  let invocation: Invocation | undefined;
   const program = new Command('oom-witness');
   program
     .exitOverride()
@@ -63,15 +63,15 @@ export async function execute(
     .command('run', { isDefault: true })
     .description('watch this machine and deliver every OOM kill (the default)')
     .allowExcessArguments(false)
-    .action(async () => {
-      exitCode = await commands.run(flags);
+    .action(() => {
+      invocation = { command: 'run', flags };
     });
   program
     .command('watch')
     .description('deliver the OOM kills that the pods of a whole cluster tell; needs no privileges')
     .allowExcessArguments(false)
-    .action(async () => {
-      exitCode = await commands.watch(flags);
+    .action(() => {
+      invocation = { command: 'watch', flags };
     });
   program
     .command('analyze')
@@ -79,8 +79,8 @@ export async function execute(
     .argument('[FILE...]', 'logs to read; - or none is standard input')
     .addOption(new CommanderOption('--text', 'for people (the default on a terminal)').conflicts('json'))
     .option('--json', 'one JSON incident a line (the default elsewhere)')
-    .action(async (files: string[], { text, json }: { text?: boolean; json?: boolean }) => {
-      exitCode = await commands.analyze(files, text ? 'text' : json ? 'json' : undefined, flags);
+    .action((files: string[], { text, json }: { text?: boolean; json?: boolean }) => {
+      invocation = { command: 'analyze', flags, files, form: text ? 'text' : json ? 'json' : undefined };
     });
   program
     .command('config')
@@ -88,17 +88,17 @@ export async function execute(
     .addArgument(new Argument('<print>', 'takes the same options as run').choices(['print']))
     .option('--json', 'as JSON')
     .allowExcessArguments(false)
-    .action(async (_action: string, { json }: { json?: boolean }) => {
-      exitCode = await commands.printConfig(flags, json === true);
+    .action((_action: string, { json }: { json?: boolean }) => {
+      invocation = { command: 'config print', flags, asJson: json === true };
     });
 
   try {
-    await program.parseAsync(argv, { from: 'user' });
+    program.parse(argv, { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode !== 0) throw new UsageError(usageProblem(program, error));
   }
-  return exitCode;
+  return invocation;
 }
 
 function* flagsOf(all: Catalogue): Generator<CommanderOption> {

@@ -2,14 +2,14 @@
 import { inspect } from 'node:util';
 import type { Worker } from 'node:worker_threads';
 import packageJson from '../package.json' with { type: 'json' };
-import { type Commands, execute, UsageError } from './command-line.ts';
+import { type Invocation, parseCommandLine, UsageError } from './command-line.ts';
 import { catalogue } from './config/catalogue.ts';
 import { configJson, configText } from './config/config-print.ts';
 import { OptionError } from './config/option.ts';
-import { type Flag, loadConfig } from './config.ts';
+import { loadConfig } from './config.ts';
 import type { ProgramIo } from './downstream.ts';
 import { printable } from './format.ts';
-import { loadSinks } from './sinks.ts';
+import { loadSinks, type NamedSink } from './sinks.ts';
 
 const FAULT = 1;
 const USAGE = 2;
@@ -41,41 +41,44 @@ async function runCommand(thread: Worker | undefined, stop: AbortController): Pr
   if (Number.parseInt(process.versions.node, 10) < OLDEST_NODE)
     throw new UsageError(`needs Node.js ${OLDEST_NODE} or newer, and this is ${process.versions.node}.`);
   const sinks = await loadSinks();
-  const configure = (flags: readonly Flag[]) => loadConfig(sinks, { flags, environment: process.env });
+  const invocation = invocationOf(sinks);
+  if (invocation === undefined) return 0;
+  const configure = () => loadConfig(sinks, { flags: invocation.flags, environment: process.env });
 
-  const commands: Commands = {
-    async run(flags) {
-      const config = await configure(flags);
+  switch (invocation.command) {
+    case 'run': {
+      const config = await configure();
       const io = programIo(stop);
       const { runAgent } = await import('./agent.ts');
       return runAgent(config, io, thread);
-    },
-
-    async watch(flags) {
-      const config = await configure(flags);
+    }
+    case 'watch': {
+      const config = await configure();
       const io = programIo(stop);
       const { runClusterWatch } = await import('./cluster-watch.ts');
       return runClusterWatch(config, io);
-    },
-
-    async analyze(files, form, [unused]) {
+    }
+    case 'analyze': {
+      const { files, form, flags } = invocation;
+      const [unused] = flags;
       if (unused !== undefined)
         throw new UsageError(`--${unused.name} means nothing to analyze. See oom-witness analyze --help.`);
       const { runAnalyze } = await import('./analyze/run.ts');
       const { stdout, stderr } = process;
       const io = { form, stdout, stderr, signal: stop.signal, stdin: () => process.stdin };
       return runAnalyze(files.length > 0 ? files : ['-'], io);
-    },
-
-    async printConfig(flags, asJson) {
-      const config = await configure(flags);
-      process.stdout.write(asJson ? configJson(config) : configText(config));
+    }
+    case 'config print': {
+      const config = await configure();
+      process.stdout.write(invocation.asJson ? configJson(config) : configText(config));
       return 0;
-    },
-  };
+    }
+  }
+}
 
+function invocationOf(sinks: readonly NamedSink[]): Invocation | undefined {
   const output = { write: (text: string) => process.stdout.write(text), columns: process.stdout.columns };
-  return execute(process.argv.slice(2), catalogue(sinks), packageJson.version, commands, output);
+  return parseCommandLine(process.argv.slice(2), catalogue(sinks), packageJson.version, output);
 }
 
 function programIo(stop: AbortController): ProgramIo {
