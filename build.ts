@@ -16,9 +16,11 @@ const ROOT = import.meta.dirname;
 const DIST = join(ROOT, 'dist');
 const MAIN = join(DIST, 'src', 'main.js');
 
-/** Some of the clients are CommonJS and ask for Node.js's modules by `require`. */
-const BANNER =
-  "import{createRequire as requireFrom$}from'node:module';const require=requireFrom$(import.meta.url);";
+/**
+ * Some of the packages are CommonJS and ask for Node.js's modules by `require`; they have everything else in the bundle. A
+ * `createRequire` would load node:module and what reads source maps, in each thread.
+ */
+const BANNER = 'const require=process.getBuiltinModule;';
 
 /** What `await import('…')` of a package becomes. */
 const packageFile = (path: string) => path.replace(/^@/, '').replaceAll(/[^a-z0-9]+/gi, '-');
