@@ -116,7 +116,7 @@ class Agent {
     await surroundings;
     await this.#downstream.listen(() => this.#parts(), this.#families);
     await this.#families.listen(this.#config.replaced, this.#events.agent);
-    const stopGivingBack = giveBackSpareMemory();
+    const stopGivingBack = giveBackSpareMemory(() => this.#store.shrink());
     const { signal } = this.#io;
     const asked = () => this.#finished.resolve(0);
     if (signal.aborted) asked();

@@ -116,11 +116,11 @@ class ClusterWatch {
 
   async run(): Promise<number> {
     const { signal } = this.#io;
-    const { events } = this.#downstream;
+    const { events, store } = this.#downstream;
     const families = await this.#openFamilies();
     await this.#downstream.listen(() => this.#status(), families);
     await families.listen(this.#config.replaced, events.agent);
-    const stopGivingBack = giveBackSpareMemory();
+    const stopGivingBack = giveBackSpareMemory(() => store.shrink());
     const api = await this.#pods.start();
     if (api !== undefined) await this.#elect(api, signal);
     const code = signal.aborted ? 0 : FAILED;

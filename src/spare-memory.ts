@@ -29,9 +29,15 @@ export class SpareMemory {
   }
 }
 
-/** The main thread looks from now on. @returns ends that */
-export function giveBackSpareMemory(): () => void {
+/**
+ * The main thread looks from now on.
+ *
+ * @param shrinkStore lets go of what the store only keeps to be faster
+ * @returns ends that
+ */
+export function giveBackSpareMemory(shrinkStore: () => void): () => void {
   const spare = new SpareMemory(() => {
+    shrinkStore();
     collectGarbage();
     trimArenas();
   });

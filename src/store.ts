@@ -215,6 +215,11 @@ export class Store {
     return this.#ledger.count;
   }
 
+  /** Lets go of the pages of the database that are in memory: they are read again when they are needed. */
+  shrink(): void {
+    this.#run((ledger) => ledger.shrink());
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;

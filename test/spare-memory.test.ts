@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { SpareMemory } from '../src/spare-memory.ts';
+import { stateDir } from './store/temporary.ts';
 
 const ROOT = path.join(import.meta.dirname, '..');
 const MODULE = path.join(ROOT, 'src', 'spare-memory.ts');
@@ -102,4 +103,21 @@ test('what was freed in between goes back, too', {
        trimArenas();`,
   );
   assert.ok(after < before - 8_000, `${before} kB before, ${after} kB after`);
+});
+
+test('what the store keeps of its database goes back', {
+  skip: process.getBuiltinModule('node:ffi') === undefined && 'no node:ffi',
+}, (t) => {
+  const { before, after } = measured(
+    `const { openStore } = await import(${JSON.stringify(path.join(ROOT, 'test/store/temporary.ts'))});
+     const { storm } = await import(${JSON.stringify(path.join(ROOT, 'test/incidents.ts'))});
+     const { store } = openStore({ after() {} }, { stateDir: ${JSON.stringify(stateDir(t))}, sinks: [] });
+     store.commit(storm(1_000).map(({ incident }) => incident));
+     collectGarbage();
+     trimArenas();
+     const before = anonymous();
+     store.shrink();
+     trimArenas();`,
+  );
+  assert.ok(after < before - 400, `${before} kB before, ${after} kB after`);
 });

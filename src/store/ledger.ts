@@ -178,6 +178,10 @@ export class Ledger {
     return pages * this.#statements.number('PRAGMA page_size');
   }
 
+  shrink(): void {
+    this.database.exec('PRAGMA shrink_memory');
+  }
+
   /**
    * Deletes the oldest incidents stored before `storedBefore` that no configured sink waits for, at most `limit`.
    *
