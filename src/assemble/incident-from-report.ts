@@ -2,6 +2,7 @@ import {
   INCIDENT_SCHEMA,
   type Incident,
   type IncidentHost,
+  type OomScope,
   type Process,
   type Victim,
   type Witness,
@@ -25,7 +26,9 @@ export interface IncidentContext {
 export function incidentFromReport(report: KillReport, context: IncidentContext): Incident {
   const unknown: Record<string, string> = { ...report.unknown };
   const killedAt = Date.parse(context.time);
-  const victims = report.victims.map((victim, index) => toVictim(victim, context.captured[index], killedAt));
+  const victims = report.victims.map((victim, index) =>
+    toVictim(victim, context.captured[index], killedAt, report.oom.scope),
+  );
   const first = victims[0];
   if (first === undefined) throw new Error('a kill report without a victim');
   for (const [index, captured] of report.victims.map((_, at) => [at, context.captured[at]] as const)) {
@@ -62,11 +65,16 @@ export function incidentFromReport(report: KillReport, context: IncidentContext)
   };
 }
 
-function toVictim(victim: KernelVictim, captured: CapturedProcess | undefined, killedAt: number): Victim {
+function toVictim(
+  victim: KernelVictim,
+  captured: CapturedProcess | undefined,
+  killedAt: number,
+  scope: OomScope,
+): Victim {
   const args = captured?.args;
   const age = captured?.capturedAt === undefined ? undefined : Math.round(killedAt - captured.capturedAt);
   return {
-    process: toProcess(victim, captured),
+    process: toProcess(victim, captured, scope),
     capture: {
       source: args === undefined ? 'kernel-comm' : (captured?.source ?? 'kernel-comm'),
       ...(args !== undefined && age !== undefined && { age_ms: Math.max(0, age) }),
@@ -78,9 +86,11 @@ function toVictim(victim: KernelVictim, captured: CapturedProcess | undefined, k
   };
 }
 
-function toProcess(victim: KernelVictim, captured: CapturedProcess | undefined): Process {
+function toProcess(victim: KernelVictim, captured: CapturedProcess | undefined, scope: OomScope): Process {
   const userId = victim.userId ?? captured?.userId;
-  const cgroup = cgroupOf(victim.cgroup, captured?.cgroup);
+  // The root has no limit: whoever is killed for one is not there any more (forked there, killed before its exec).
+  const isOutdated = scope === 'cgroup' && captured?.cgroup === '/';
+  const cgroup = cgroupOf(victim.cgroup, isOutdated ? undefined : captured?.cgroup);
   return {
     pid: victim.pid,
     ...(captured?.parentPid !== undefined && { parent_pid: captured.parentPid }),

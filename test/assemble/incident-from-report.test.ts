@@ -110,6 +110,16 @@ test('a cgroup that nobody knows is said to be unknown', () => {
   assert.equal(join({ victims: [victim] }, []).unknown?.['process.cgroup'], 'the kernel did not print it');
 });
 
+test('who is killed for the limit of a cgroup is not in the root, whatever the table has read; for the node it can be', () => {
+  const { cgroup: _, ...victim } = REPORT.victims[0] as KillReport['victims'][number];
+  const moved = { ...CAPTURED, cgroup: '/' };
+  const incident = join({ victims: [victim] }, [moved]);
+  assert.equal(incident.process.cgroup, undefined);
+  assert.equal(incident.unknown?.['process.cgroup'], 'the kernel did not print it');
+  const node = join({ victims: [victim], oom: { ...REPORT.oom, scope: 'node' } }, [moved]);
+  assert.equal(node.process.cgroup, '/');
+});
+
 test('a clock that was set back makes no negative age', () => {
   assert.equal(join({}, [CAPTURED], '2026-11-21T03:14:13.000Z').victims[0]?.capture.age_ms, 0);
 });
