@@ -46,11 +46,12 @@ async function runAll(folder: string): Promise<boolean> {
   );
   for (const name of values.kernel as KernelName[]) {
     const kernel = await unpackKernel(name);
+    const { processors } = KERNELS[name];
     for (const scenario of values.scenario) {
       const own = join(folder, `${name}-${scenario}`);
       mkdirSync(own, { recursive: true });
       try {
-        const verdict = judge(await runInGuest({ tools, kernel, initrd, scenario, folder: own }));
+        const verdict = judge(await runInGuest({ tools, kernel, processors, initrd, scenario, folder: own }));
         print(name, verdict);
         passed &&= verdict.problems.length === 0;
       } catch (error) {
