@@ -50,6 +50,8 @@ export interface ExpectedIncident {
 export interface ExpectedVictim {
   readonly pid: number;
   readonly args: readonly string[];
+  /** Killed while it became that: what it was before is as true, and what it was may not have been readable. */
+  readonly before?: readonly string[];
   /** Undefined: the root. */
   readonly cgroup: string | undefined;
   /** Of its wait status: 9 = SIGKILL. */

@@ -99,14 +99,23 @@ export class Guest {
     const script = 'echo 0 >/proc/self/oom_score_adj; exec "$0" "$@"';
     const child = spawn('/bin/sh', ['-c', script, VICTIM, ...argv], { stdio: ['ignore', 'pipe', 'inherit'] });
     const victims: ExpectedVictim[] = [];
+    const early = new Set<string | undefined>();
     for await (const line of createInterface({ input: child.stdout })) {
       const [index, pid, status] = line.split(' ');
-      if (status === 'started') continue;
+      if (status === 'early') early.add(pid);
+      if (status === 'early' || status === 'started') continue;
+      const launcher = [VICTIM, ...argv];
       const args =
         mode === 'exec'
           ? ['victim', 'hog', String(liveMs), ...text.map((each) => each.replace('%d', String(index)))]
-          : [VICTIM, ...argv];
-      victims.push({ pid: Number(pid), args, cgroup, signal: Number(status) & 0x7f });
+          : launcher;
+      victims.push({
+        pid: Number(pid),
+        args,
+        ...(early.has(pid) && { before: launcher }),
+        cgroup,
+        signal: Number(status) & 0x7f,
+      });
     }
     return victims;
   }

@@ -58,7 +58,7 @@ export function judge(evidence: Evidence): Verdict {
     if (first === undefined) continue;
     found += expected.victims.length;
     compare(expected, first.incident, problems);
-    for (const victim of expected.victims) if (isExact(victim, first.incident)) exact++;
+    exact += knowable(expected).filter((victim) => isExact(victim, first.incident)).length;
     for (const { capture } of first.incident.victims)
       sources[capture.source] = (sources[capture.source] ?? 0) + 1;
     const killedAt = Math.max(
@@ -84,9 +84,7 @@ export function judge(evidence: Evidence): Verdict {
     problems,
     victims: evidence.expected.reduce((sum, { victims }) => sum + victims.length, 0),
     told: found,
-    knowable: evidence.expected
-      .filter(({ commandLine }) => commandLine === 'known')
-      .reduce((sum, { victims }) => sum + victims.length, 0),
+    knowable: evidence.expected.flatMap(knowable).length,
     exact,
     sources,
     latencies: latencies.sort((a, b) => a - b),
@@ -134,10 +132,17 @@ function compare(expected: ExpectedIncident, incident: Incident, problems: strin
     const process = incident.victims.find((each) => each.process.pid === victim.pid)?.process;
     if (process === undefined) continue;
     const known = expected.commandLine === 'known';
-    differ('command_args', process.command_args, known ? victim.args : undefined);
-    if (known || process.cgroup !== undefined) differ('process.cgroup', process.cgroup, victim.cgroup);
+    const { command_args, cgroup } = process;
+    const early = victim.before !== undefined;
+    if (!early || (command_args !== undefined && !isDeepStrictEqual(command_args, victim.before)))
+      differ('command_args', command_args, known ? victim.args : undefined);
+    if ((known && !early) || cgroup !== undefined) differ('process.cgroup', cgroup, victim.cgroup);
     if (victim.name !== undefined) differ('process.name', process.name, nameOf(victim.name));
   }
+}
+
+function knowable({ commandLine, victims }: ExpectedIncident): readonly ExpectedVictim[] {
+  return commandLine === 'known' ? victims.filter(({ before }) => before === undefined) : [];
 }
 
 function isExact(victim: ExpectedVictim, incident: Incident): boolean {
