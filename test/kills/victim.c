@@ -5,6 +5,9 @@
  *       waits, then touches memory until it is killed (at most 1 GiB, then gives up with status 3).
  *       WAIT: so many milliseconds; `line`: for one on its standard input; `SIGTERM`: for that.
  *
+ *   victim protected WAIT [TEXT...]
+ *       the same, but the OOM killer may not take it; for root.
+ *
  *   victim launch PROCS COUNT PARALLEL MODE WAIT [TEXT...]
  *       starts COUNT hogs, at most PARALLEL at a time. Each joins the cgroup whose cgroup.procs is PROCS, then
  *       MODE exec: executes `victim hog WAIT TEXT...`, every %d in TEXT being its index;
@@ -59,11 +62,10 @@ static void say_born(void) {
   if (write(BORN_FD, "b", 1) == 1) close(BORN_FD);
 }
 
-/* The launcher may be in the same cgroup, and asks for memory when it forks: the kernel then shall take one of us. */
-static void come_first(void) {
+static void set_score(const char *score) {
   int fd = open("/proc/self/oom_score_adj", O_WRONLY);
   if (fd < 0) return;
-  if (write(fd, "1000", 4) != 4) perror("oom_score_adj");
+  if (write(fd, score, strlen(score)) < 0) perror("oom_score_adj");
   close(fd);
 }
 
@@ -84,8 +86,7 @@ static void wait_for(const char *what) {
   }
 }
 
-static void hog(const char *wait) {
-  come_first();
+static void eat(const char *wait) {
   wait_for(wait);
   for (long total = 0; total < MOST; total += STEP) {
     char *p = mmap(0, STEP, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -93,6 +94,12 @@ static void hog(const char *wait) {
     memset(p, 1, STEP);
   }
   _exit(3);
+}
+
+/* The launcher may be in the same cgroup, and asks for memory when it forks: the kernel then shall take one of us. */
+static void hog(const char *wait) {
+  set_score("1000");
+  eat(wait);
 }
 
 static void *hog_thread(void *wait) {
@@ -220,6 +227,10 @@ int main(int argc, char **argv) {
   if (!strcmp(argv[1], "hog")) {
     say_born();
     hog(argv[2]);
+  }
+  if (!strcmp(argv[1], "protected")) {
+    set_score("-1000");
+    eat(argv[2]);
   }
   if (!strcmp(argv[1], "execs") && argc == 4) return execs(atol(argv[2]), atol(argv[3]));
   if (!strcmp(argv[1], "launch")) return launch(argc, argv);

@@ -22,7 +22,6 @@ export interface CgroupSettings {
 
 export interface SpawnOptions {
   readonly cgroup?: string;
-  readonly oomScoreAdj?: number;
 }
 
 export interface Spawned {
@@ -80,8 +79,8 @@ export class Guest {
 
   /** Starts a program as a child of ours, which executes a shell first: the last exec counts. */
   spawn(args: readonly string[], options: SpawnOptions = {}): Spawned {
-    const { cgroup = '', oomScoreAdj = 0 } = options;
-    const script = `echo ${oomScoreAdj} >/proc/self/oom_score_adj; echo 0 >"$0/cgroup.procs"; exec "$@"`;
+    const { cgroup = '' } = options;
+    const script = 'echo 0 >/proc/self/oom_score_adj; echo 0 >"$0/cgroup.procs"; exec "$@"';
     const child = spawn('/bin/sh', ['-c', script, `${CGROUPS}${cgroup}`, ...args], {
       stdio: ['ignore', 'ignore', 'inherit'],
     });

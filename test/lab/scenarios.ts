@@ -143,7 +143,7 @@ async function allocatingTask(guest: Guest): Promise<void> {
 async function sysrq(guest: Guest): Promise<void> {
   const agent = await guest.startAgent();
   const cgroup = guest.cgroup(CONTAINER);
-  const spawned = guest.spawn([VICTIM, 'hog', LONG_LIFE_MS, '--idle'], { cgroup, oomScoreAdj: 1000 });
+  const spawned = guest.spawn([VICTIM, 'hog', LONG_LIFE_MS, '--idle'], { cgroup });
   await sleep(500);
   writeFileSync('/proc/sysrq-trigger', 'f');
   const victim = await guest.victim(spawned, cgroup);
@@ -156,9 +156,7 @@ async function unkillable(guest: Guest): Promise<void> {
   const agent = await guest.startAgent();
   const cgroup = guest.cgroup(CONTAINER, { limit: LIMIT });
   const memory = [agent.measure('before')];
-  const protectedHogs = [1, 2].map((i) =>
-    guest.spawn([VICTIM, 'hog', '50', `--${i}`], { cgroup, oomScoreAdj: -1000 }),
-  );
+  const protectedHogs = [1, 2].map((i) => guest.spawn([VICTIM, 'protected', '50', `--${i}`], { cgroup }));
   for (let seconds = 5; seconds <= 20; seconds += 5) {
     await sleep(5_000);
     memory.push(agent.measure(`after ${seconds} s`));
@@ -183,7 +181,7 @@ async function unkillable(guest: Guest): Promise<void> {
 async function flood(guest: Guest): Promise<void> {
   const agent = await guest.startAgent();
   const noisy = guest.cgroup(NEIGHBOUR, { limit: LIMIT });
-  const protectedHog = guest.spawn([VICTIM, 'hog', '50'], { cgroup: noisy, oomScoreAdj: -1000 });
+  const protectedHog = guest.spawn([VICTIM, 'protected', '50'], { cgroup: noisy });
   await sleep(1_000);
   const cgroup = guest.cgroup(CONTAINER, { limit: LIMIT });
   const victims = await guest.launch(cgroup, { count: 30, parallel: 2, liveMs: 20 });
