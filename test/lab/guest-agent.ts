@@ -98,6 +98,14 @@ export class GuestAgent {
     this.#waiting.clear();
   }
 
+  pause(): void {
+    process.kill(this.#pid(), 'SIGSTOP');
+  }
+
+  resume(): void {
+    process.kill(this.#pid(), 'SIGCONT');
+  }
+
   async kill9(): Promise<void> {
     process.kill(this.#pid(), 'SIGKILL');
     await this.#closed;

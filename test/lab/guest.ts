@@ -3,7 +3,16 @@
  * writes down what happened.
  */
 import { spawn } from 'node:child_process';
-import { closeSync, constants, mkdirSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Evidence, ExpectedIncident, ExpectedVictim, KillLine } from './evidence.ts';
@@ -14,6 +23,10 @@ const CGROUPS = '/sys/fs/cgroup';
 const VICTIM = '/lab/victim';
 const CLOCK_MARK = 'oom-witness-lab clock';
 const RING_RECORD = 16 << 10;
+/** As the kernel is told by machine.ts. */
+const RING = 4 << 20;
+/** The longest that the kernel takes in one record is 1 KiB with what it puts before it. */
+const LONG_LINE = 'x'.repeat(900);
 
 export interface CgroupSettings {
   readonly limit?: number;
@@ -117,6 +130,14 @@ export class Guest {
       });
     }
     return victims;
+  }
+
+  /** Nothing that the ring holds now is left in it. */
+  overwriteKernelLog(): void {
+    writeFileSync('/proc/sys/kernel/printk_devkmsg', 'on\n');
+    const kmsg = openSync('/dev/kmsg', 'w');
+    for (let bytes = 0; bytes < RING; bytes += LONG_LINE.length) writeSync(kmsg, LONG_LINE);
+    closeSync(kmsg);
   }
 
   /** One incident for each of these. */

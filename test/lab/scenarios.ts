@@ -52,14 +52,19 @@ async function storm(guest: Guest): Promise<void> {
   await guest.told(agent, victims);
 }
 
-async function group(guest: Guest): Promise<void> {
-  const agent = await guest.startAgent();
-  const cgroup = guest.cgroup(CONTAINER, { limit: LIMIT, groupKill: true });
-  const idle = [1, 2].map((i) => guest.spawn([VICTIM, 'hog', LONG_LIFE_MS, `--idle=${i}`], { cgroup }));
-  const hog = guest.spawn([VICTIM, 'hog', '500', '--hog'], { cgroup });
-  const victims = await Promise.all([hog, ...idle].map((each) => guest.victim(each, cgroup)));
-  guest.expect(victims, cgroup, { groupKill: true });
-  await guest.told(agent, victims);
+/** One cgroup all of whose processes are killed: the hog, and those who did nothing. */
+function groupOf(idleCount: number, limit: number, hogWaitsMs: number): Scenario {
+  return async (guest) => {
+    const agent = await guest.startAgent();
+    const cgroup = guest.cgroup(CONTAINER, { limit, groupKill: true });
+    const idle = Array.from({ length: idleCount }, (_, i) =>
+      guest.spawn([VICTIM, 'hog', LONG_LIFE_MS, `--idle=${i}`], { cgroup }),
+    );
+    const hog = guest.spawn([VICTIM, 'hog', String(hogWaitsMs), '--hog'], { cgroup });
+    const victims = await Promise.all([hog, ...idle].map((each) => guest.victim(each, cgroup)));
+    guest.expect(victims, cgroup, { groupKill: true });
+    await guest.told(agent, victims);
+  };
 }
 
 /** Two groups one right after the other are two incidents. */
@@ -190,6 +195,24 @@ async function flood(guest: Guest): Promise<void> {
   await guest.told(agent, victims);
 }
 
+/** The agent stands still until the ring has been overwritten: it tells what is left there, and that there was more. */
+async function overrun(guest: Guest): Promise<void> {
+  const agent = await guest.startAgent();
+  const cgroup = guest.cgroup(CONTAINER, { limit: LIMIT });
+  const launching = guest.launch(cgroup, { count: 3, parallel: 3, liveMs: 10_000 });
+  await sleep(1_500);
+  agent.pause();
+  await guest.launch(guest.cgroup(NEIGHBOUR, { limit: LIMIT }), { count: 2, liveMs: 20 });
+  guest.overwriteKernelLog();
+  const victims = await launching;
+  guest.expectEach(victims, cgroup);
+  await sleep(20_000);
+  agent.resume();
+  await guest.told(agent, victims);
+  const loss = agent.run.err.filter(({ text }) => text.includes('records were overwritten'));
+  guest.check(loss.length === 1, `the loss is told ${loss.length} times`);
+}
+
 async function restart(guest: Guest): Promise<void> {
   const cgroup = guest.cgroup('/restart', { limit: LIMIT });
   const first = await guest.startAgent();
@@ -249,7 +272,8 @@ async function pidNamespace(guest: Guest): Promise<void> {
 export const scenarios: Readonly<Record<string, Scenario>> = {
   lone,
   storm,
-  group,
+  group: groupOf(2, LIMIT, 500),
+  crowd: groupOf(100, 4 * LIMIT, 10_000),
   groups,
   'pod-limit': podLimit,
   prefork,
@@ -260,6 +284,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   sysrq,
   unkillable,
   flood,
+  overrun,
   restart,
   'network-namespace': networkNamespace,
   'pid-namespace': pidNamespace,
