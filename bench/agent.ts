@@ -31,25 +31,34 @@ export class BenchAgent {
   /**
    * @param stdout `json`, or `off` where nothing but the agent itself is measured
    * @param preload a module that is loaded first, e.g. to keep the main thread busy
+   * @param wrapper a command that becomes what its further arguments say
    * @returns the agent and how long it took from spawn to armed, ms
    */
   static async start(
-    options: { stdout?: 'json' | 'off'; preload?: string; args?: readonly string[] } = {},
+    options: {
+      stdout?: 'json' | 'off';
+      preload?: string;
+      args?: readonly string[];
+      wrapper?: readonly string[];
+      env?: Readonly<Record<string, string>>;
+    } = {},
   ): Promise<{ agent: BenchAgent; armedMs: number }> {
     // Brings dist/ up to date.
     await import('../build.ts');
     const folder = mkdtempSync(path.join(tmpdir(), 'oom-witness-bench-'));
-    const { stdout = 'json', preload, args = [] } = options;
-    const argv = [
+    const { stdout = 'json', preload, args = [], wrapper = [], env = {} } = options;
+    const [command, ...argv] = [
+      ...wrapper,
+      process.execPath,
       ...NODE_FLAGS,
       ...(preload === undefined ? [] : ['--import', preload]),
       path.join(ROOT, 'dist/src/main.js'),
       ...['--stdout', stdout, '--state-dir', folder, '--listen', 'off', ...args],
     ];
     const spawned = process.hrtime.bigint();
-    const child = spawn(process.execPath, argv, {
+    const child = spawn(command as string, argv, {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, MALLOC_ARENA_MAX: '1' },
+      env: { ...process.env, MALLOC_ARENA_MAX: '1', ...env },
     });
     const agent = new BenchAgent(child, folder);
     createInterface({ input: child.stdout }).on('line', (line) => {
@@ -78,11 +87,8 @@ export class BenchAgent {
     return cpuMs(this.pid);
   }
 
-  /** MB */
-  memory(): { rss: number; anonymous: number } {
-    const text = readFileSync(`/proc/${this.pid}/smaps_rollup`, 'utf8');
-    const of = (name: string) => Number(new RegExp(`^${name}: +(\\d+) kB`, 'm').exec(text)?.[1]) / 1024;
-    return { rss: of('Rss'), anonymous: of('Anonymous') };
+  memory(): Memory {
+    return memory(this.pid);
   }
 
   async stop(): Promise<void> {
@@ -90,6 +96,18 @@ export class BenchAgent {
     await this.#ended;
     rmSync(this.#folder, { recursive: true, force: true });
   }
+}
+
+/** MB */
+export interface Memory {
+  readonly rss: number;
+  readonly anonymous: number;
+}
+
+export function memory(pid: number): Memory {
+  const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
+  const of = (name: string) => Number(new RegExp(`^${name}: +(\\d+) kB`, 'm').exec(text)?.[1]) / 1024;
+  return { rss: of('Rss'), anonymous: of('Anonymous') };
 }
 
 export function cpuMs(pid: number): number {
