@@ -7,7 +7,8 @@ import { isSuspicious, secretsInArgument, secretsInText } from './redact/text.ts
  * separators stay. Redacting twice changes nothing. The time is proportional to the length, whatever the content (own
  * patterns excepted: they are the user's regular expressions). In doubt it hides too much rather than too little.
  *
- * It runs at every exec of the machine: a command line without anything suspicious costs one search.
+ * It runs for every process that lives for longer than an instant: a command line without anything suspicious costs one
+ * search.
  */
 export class Redactor {
   readonly #patterns: readonly RegExp[];

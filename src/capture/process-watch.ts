@@ -67,14 +67,18 @@ export class ProcessWatch {
     this.#post = post;
     this.#scanEvery = options.processRefreshMs;
     this.foreign = foreignPidNamespace(options.paths.proc);
-    if (this.foreign === undefined)
-      this.#journal = new ProcessJournalFile(options.journal, options.host.boot_id, (error) =>
-        post({ type: 'journal-failed', problem: error.message }),
-      );
     this.#files = new ProcFiles(options.paths.proc, () => this.#suspended);
     this.#suspended = this.#timeInSuspend();
     const now = () => clock.now();
     this.#images = new Images(this.#files, options.redact ? new Redactor(options.redactPatterns) : PLAIN);
+    if (this.foreign === undefined)
+      this.#journal = new ProcessJournalFile(
+        options.journal,
+        options.host.boot_id,
+        this.#images,
+        now,
+        (error) => post({ type: 'journal-failed', problem: error.message }),
+      );
     this.#table = new ProcessTable(this.#files, this.#images, now);
     this.#scan = new ProcScan(this.#table, this.#files, this.#images, now);
     this.#events = new ProcessEvents(this.#table, this.#files, this.#images, this.#scan, now);

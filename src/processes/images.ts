@@ -1,23 +1,78 @@
-/** What processes are: read at exec, shared by forked children, bounded in all. */
+/**
+ * What processes are: read at exec, shared by forked children, bounded in all.
+ *
+ * A command line is kept as it was read, in the memory of this thread only, and its secrets are taken out once: when it
+ * is asked for, and there is no other way to it. A process that nobody asks for costs no redaction (100 kB: 2 ms, with
+ * thousands of secrets 40 ms), so that a storm of huge command lines does not keep us from reading those of others.
+ */
 import type { ProcFiles } from '../kernel/proc-files.ts';
 import { detached } from '../kernel/proc-files.ts';
 
 const MAX_BYTES = 8 << 20;
 const SHORT_COMMAND = 1024;
+/** What is kept until its secrets are taken out, of a command line that is going to be cut to SHORT_COMMAND. */
+const SHORT_UNREDACTED = 4096;
 
 const DROPPED = 'it had already dropped its memory when its command line was read';
 
-/** What one exec made of a process; shared by the children that it forks. */
-export interface Image {
-  /** Arguments joined by NUL, secrets taken out; undefined: see `missing`. */
+/** Arguments joined by NUL; undefined: there is none. */
+interface Redacted {
   readonly args: string | undefined;
+  readonly redacted: number;
+}
+
+interface Unredacted {
+  readonly args: string;
+  readonly redact: (image: Image) => Redacted;
+}
+
+type Circumstances = Pick<Image, 'missing' | 'executable' | 'cgroup' | 'truncated' | 'readAt'>;
+
+/** What one exec made of a process; shared by the children that it forks. */
+export class Image {
+  /** Why there are no arguments; undefined: there are. Unlike `args`, it costs nothing to ask. */
   readonly missing: string | undefined;
   readonly executable: string | undefined;
   readonly cgroup: string | undefined;
   readonly truncated: boolean;
-  readonly redacted: number;
   readAt: number;
-  references: number;
+  references = 0;
+  #command: Redacted | Unredacted;
+
+  constructor(command: Redacted | Unredacted, circumstances: Circumstances) {
+    this.#command = command;
+    this.missing = circumstances.missing;
+    this.executable = circumstances.executable;
+    this.cgroup = circumstances.cgroup;
+    this.truncated = circumstances.truncated;
+    this.readAt = circumstances.readAt;
+  }
+
+  /** Arguments joined by NUL, secrets taken out; undefined: see `missing`. */
+  get args(): string | undefined {
+    return this.#redacted().args;
+  }
+
+  /** How many secrets were taken out. */
+  get redacted(): number {
+    return this.#redacted().redacted;
+  }
+
+  /** Of the arguments, as they are kept now. */
+  get length(): number {
+    return this.#command.args?.length ?? 0;
+  }
+
+  /** The same as `args === other.args`; what was read twice is not redacted to be compared. */
+  hasArgsOf(other: Image): boolean {
+    const isUnredacted = 'redact' in this.#command && 'redact' in other.#command;
+    return (isUnredacted && this.#command.args === other.#command.args) || this.args === other.args;
+  }
+
+  #redacted(): Redacted {
+    if ('redact' in this.#command) this.#command = this.#command.redact(this);
+    return this.#command;
+  }
 }
 
 export interface StoredImage {
@@ -33,7 +88,7 @@ export interface ArgumentRedactor {
   args(args: readonly string[]): { args: readonly string[]; count: number };
 }
 
-/** Reads images without their secrets, and counts what those in use hold. */
+/** Reads images, and counts what those in use hold. */
 export class Images {
   readonly #files: ProcFiles;
   readonly #redactor: ArgumentRedactor;
@@ -53,60 +108,80 @@ export class Images {
   read(pid: number, now: number): Image {
     const command = this.#files.commandLine(pid);
     if (command === undefined)
-      return {
-        args: undefined,
-        missing: DROPPED,
-        executable: undefined,
-        cgroup: this.#files.cgroup(pid),
-        truncated: false,
-        redacted: 0,
-        readAt: now,
-        references: 0,
-      };
-    // The whole is redacted before it is cut: half a secret's key would let the other half through.
-    const { args, count } = this.#redactor.args(command.args);
-    const joined = args.join('\0');
-    const cut = this.#isTooMuch(joined);
-    return {
-      args: cut ? detached(joined.slice(0, SHORT_COMMAND)) : joined,
+      return new Image(
+        { args: undefined, redacted: 0 },
+        {
+          missing: DROPPED,
+          executable: undefined,
+          cgroup: this.#files.cgroup(pid),
+          truncated: false,
+          readAt: now,
+        },
+      );
+    const args = command.args.join('\0');
+    const cut = this.#isTooMuch(args);
+    return new Image(cut ? this.#unredacted(wholeWords(args), short) : this.#unredacted(args), {
       missing: undefined,
       executable: this.#files.executable(pid),
       cgroup: this.#files.cgroup(pid),
       truncated: cut || command.truncated,
-      redacted: count,
       readAt: now,
-      references: 0,
-    };
+    });
   }
 
-  /** What an earlier run knew; the same bounds hold. */
+  /** What an earlier run knew, without its secrets; the same bounds hold. */
   restore(record: StoredImage): Image {
-    const joined = record.args?.join('\0');
-    const cut = joined !== undefined && this.#isTooMuch(joined);
-    return {
-      args: cut ? detached(joined.slice(0, SHORT_COMMAND)) : joined,
-      missing: joined === undefined ? DROPPED : undefined,
-      executable: record.executable,
-      cgroup: record.cgroup,
-      truncated: cut || record.truncated,
-      redacted: record.redacted,
-      readAt: record.readAt,
-      references: 0,
-    };
+    const { executable, cgroup, redacted, readAt } = record;
+    const args = record.args?.join('\0');
+    const cut = args !== undefined && this.#isTooMuch(args);
+    return new Image(
+      { args: cut ? short(args) : args, redacted },
+      {
+        missing: args === undefined ? DROPPED : undefined,
+        executable,
+        cgroup,
+        truncated: cut || record.truncated,
+        readAt,
+      },
+    );
   }
 
-  #isTooMuch(command: string): boolean {
-    return command.length > SHORT_COMMAND && this.#bytes + command.length > MAX_BYTES;
+  #isTooMuch(args: string): boolean {
+    return args.length > SHORT_COMMAND && this.#bytes + args.length > MAX_BYTES;
   }
 
-  /** One more process has it. */
+  /** One more has it. */
   retain(image: Image): Image {
-    if (image.references++ === 0) this.#bytes += image.args?.length ?? 0;
+    if (image.references++ === 0) this.#bytes += image.length;
     return image;
   }
 
-  /** One process less has it. */
+  /** One less has it. */
   release(image: Image): void {
-    if (--image.references === 0) this.#bytes -= image.args?.length ?? 0;
+    if (--image.references === 0) this.#bytes -= image.length;
   }
+
+  /** @param cut what is kept of it without its secrets */
+  #unredacted(args: string, cut = (redacted: string) => redacted): Unredacted {
+    const redact = (image: Image) => {
+      const { args: redacted, count } = this.#redactor.args(args.split('\0'));
+      const kept = cut(count === 0 ? args : redacted.join('\0'));
+      if (image.references > 0) this.#bytes += kept.length - args.length;
+      return { args: kept, redacted: count };
+    };
+    return { args, redact };
+  }
+}
+
+/** Only of what is redacted: half a secret's key would let the other half through. */
+function short(args: string): string {
+  return args.length > SHORT_COMMAND ? detached(args.slice(0, SHORT_COMMAND)) : args;
+}
+
+/** Not half a word, for what makes a word a secret may be at its end: `//user:password@`. */
+function wholeWords(args: string): string {
+  if (args.length <= SHORT_UNREDACTED) return args;
+  let end = SHORT_UNREDACTED;
+  while (end > 0 && !/[\0\s]/.test(args[end] as string)) end--;
+  return detached(args.slice(0, end));
 }

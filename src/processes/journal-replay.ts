@@ -1,11 +1,11 @@
-import type { Images } from './images.ts';
+import { Image, type Images } from './images.ts';
 import { newEntry, type ProcessRecord } from './process-entry.ts';
-import type { ProcessJournal, ProcessTable } from './process-table.ts';
+import type { ProcessTable } from './process-table.ts';
 
 const MAYBE_EXECUTED = 'it was forked just before the agent went down and may have executed something since';
 
 /** What the journal of an earlier run says, taken over before the table tells a journal itself; a scan must follow. */
-export class JournalReplay implements ProcessJournal {
+export class JournalReplay {
   readonly #table: ProcessTable;
   readonly #images: Images;
 
@@ -45,11 +45,11 @@ export class JournalReplay implements ProcessJournal {
     for (const entry of this.#table.entries()) {
       if (entry.source === 'exec' || (entry.start ?? 0) < time) continue;
       const parent = entry.parentPid === undefined ? undefined : this.#table.latest(entry.parentPid);
-      if (parent !== undefined && parent.image.args !== entry.image.args) continue;
+      if (parent !== undefined && !parent.image.hasArgsOf(entry.image)) continue;
       const { executable, cgroup, readAt } = entry.image;
-      const missing = MAYBE_EXECUTED;
-      const unknown = { args: undefined, missing, executable, cgroup, truncated: false, redacted: 0, readAt };
-      this.#table.become(entry, { ...unknown, references: 0 }, entry.source);
+      const circumstances = { missing: MAYBE_EXECUTED, executable, cgroup, truncated: false, readAt };
+      const unknown = new Image({ args: undefined, redacted: 0 }, circumstances);
+      this.#table.become(entry, unknown, entry.source);
     }
   }
 }

@@ -133,8 +133,8 @@ export class ProcScan {
   #reread(entry: Entry): void {
     const now = this.#now();
     const image = this.#images.read(entry.pid, now);
-    if (image.args === undefined) return;
-    if (image.args === entry.image.args && image.cgroup === entry.image.cgroup) entry.image.readAt = now;
+    if (image.missing !== undefined) return;
+    if (image.cgroup === entry.image.cgroup && image.hasArgsOf(entry.image)) entry.image.readAt = now;
     else this.#table.become(entry, image, 'scan');
   }
 }

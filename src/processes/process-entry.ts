@@ -19,7 +19,7 @@ export interface Entry {
   previous: Entry | undefined;
 }
 
-/** One process as it is written to and read back from the journal. */
+/** One process as it is read back from the journal. */
 export interface ProcessRecord {
   readonly pid: number;
   readonly parentPid: number | undefined;
@@ -50,22 +50,5 @@ export function newEntry(
     exitedAt: undefined,
     dropped: false,
     previous: undefined,
-  };
-}
-
-/** What the journal has of it. */
-export function recordOf(entry: Entry): ProcessRecord {
-  const { image } = entry;
-  return {
-    pid: entry.pid,
-    parentPid: entry.parentPid,
-    start: entry.start,
-    source: entry.source,
-    readAt: image.readAt,
-    args: image.args?.split('\0'),
-    executable: image.executable,
-    cgroup: image.cgroup,
-    truncated: image.truncated,
-    redacted: image.redacted,
   };
 }

@@ -33,9 +33,9 @@ export class ProcessEvents implements ProcEventHandler {
     const entry = this.#table.alive(pid);
     if (entry === undefined) return;
     entry.threaded = true;
-    if (entry.image.args !== undefined) return;
+    if (entry.image.missing === undefined) return;
     const image = this.#images.read(threadId, this.#now());
-    if (image.args === undefined || this.#files.threadGroup(threadId) !== pid) return;
+    if (image.missing !== undefined || this.#files.threadGroup(threadId) !== pid) return;
     this.#table.become(entry, image, entry.source);
   }
 

@@ -3,8 +3,14 @@
  *
  * An append-only file of JSON arrays, one line each, in the order in which things happened: a line is a fork, an exit,
  * or what a process is. It is written without fsync: it survives `kill -9` of the agent in the page cache, and it need
- * not survive the machine, because another boot has other processes (the first line names the boot). Command lines
- * have lost their secrets before they come here. When it has grown enough it is written afresh from the table.
+ * not survive the machine, because another boot has other processes (the first line names the boot). When it has grown
+ * enough it is written afresh from the table, beside the old one until that is done.
+ *
+ * A command line loses its secrets when its line is written, which short-lived processes never get to. A flush stops
+ * after BUDGET_MS, and the next one waits REST times as long as it took; what is left stays in its order. So huge command
+ * lines make the journal late, and nothing else. What waits is bounded: its command lines count with those of the table
+ * (images.ts), and when there are too many lines the journal is written afresh instead: the table knows without them who
+ * is there.
  */
 import {
   closeSync,
@@ -17,13 +23,20 @@ import {
   writeSync,
 } from 'node:fs';
 import type { CaptureSource } from '../incident.ts';
+import type { Image, Images } from './images.ts';
 import type { JournalReplay } from './journal-replay.ts';
-import type { ProcessRecord } from './process-entry.ts';
+import type { Entry } from './process-entry.ts';
 import type { ProcessJournal, ProcessTable } from './process-table.ts';
 
 const FORMAT = 1;
 /** Long enough to write a busy machine's short-lived processes not at all, short enough to lose nearly nothing. */
 const FLUSH_EVERY_MS = 20;
+/** Of one flush; its last line may take longer. */
+const BUDGET_MS = 4;
+/** Whatever a line takes, four fifths of the time are left for others. */
+const REST = 4;
+/** Besides those of a rewrite: as many as the table has entries. */
+const MOST_PENDING = 100_000;
 const SIGKILL = 9;
 /** After the disk failed. */
 const DISK_RETRY_MS = 60_000;
@@ -52,29 +65,55 @@ type Line =
       number,
     ];
 
+/** What a process was when the journal was told of it. */
+interface Sight extends Pick<Entry, 'pid' | 'parentPid' | 'start' | 'source'> {
+  readonly image: Image;
+  readonly readAt: number;
+}
+
 export class ProcessJournalFile implements ProcessJournal {
   readonly #path: string;
   readonly #bootId: string;
+  readonly #images: Pick<Images, 'retain' | 'release'>;
+  readonly #now: () => number;
   readonly #failed: (error: Error) => void;
   #fd: number | undefined;
   /** What is to be written; undefined: taken back. */
-  #pending: (Line | undefined)[] = [];
-  /** Where the lines of the processes are that were forked since the last flush. */
+  #pending: (Line | Sight | undefined)[] = [];
+  /** How many lines came before the first pending one. */
+  #settled = 0;
+  /** Which lines are those of the processes that were forked and of which none has been written. */
   readonly #fresh = new Map<number, number[]>();
   readonly #freshParents = new Set<number>();
-  #flushedAt = 0;
+  /** CLOCK_MONOTONIC, ms */
+  #flushAfter = 0;
   #size = 0;
+  /** How many lines a rewrite has when it is complete; undefined: it is. */
+  #completeAt: number | undefined;
   #rewriteAt = SMALLEST_REWRITE;
+  #mostPending = MOST_PENDING;
 
-  /** @param failed called when the journal cannot be written; the agent goes on without it and tries again later */
-  constructor(path: string, bootId: string, failed: (error: Error) => void) {
+  /**
+   * @param images counts what is pending
+   * @param now CLOCK_MONOTONIC, ms
+   * @param failed called when the journal cannot be written; the agent goes on without it and tries again later
+   */
+  constructor(
+    path: string,
+    bootId: string,
+    images: Pick<Images, 'retain' | 'release'>,
+    now: () => number,
+    failed: (error: Error) => void,
+  ) {
     this.#path = path;
     this.#bootId = bootId;
+    this.#images = images;
+    this.#now = now;
     this.#failed = failed;
   }
 
-  image(record: ProcessRecord): void {
-    this.#append(record.pid, lineOf(record));
+  image({ pid, parentPid, start, source, image }: Entry): void {
+    this.#append(pid, { pid, parentPid, start, source, image, readAt: image.readAt });
   }
 
   fork(pid: number, parentPid: number, time: number): void {
@@ -88,14 +127,14 @@ export class ProcessJournalFile implements ProcessJournal {
   exit(pid: number, status: number, time: number): void {
     const lines = this.#fresh.get(pid);
     if (lines !== undefined && status !== SIGKILL && !this.#freshParents.has(pid)) {
-      for (const index of lines) this.#pending[index] = undefined;
+      for (const line of lines) this.#takeBack(line - this.#settled);
       this.#fresh.delete(pid);
     } else this.#append(pid, ['exit', pid, status, time]);
   }
 
   /** When `flush` will have something to do; CLOCK_MONOTONIC, ms. */
   get dueAt(): number {
-    return this.#pending.length === 0 ? Number.POSITIVE_INFINITY : this.#flushedAt + FLUSH_EVERY_MS;
+    return this.#pending.length === 0 ? Number.POSITIVE_INFINITY : this.#flushAfter;
   }
 
   /** Tells again what the last run was told, if that was in this boot. @returns how many lines were read */
@@ -123,49 +162,48 @@ export class ProcessJournalFile implements ProcessJournal {
     return count;
   }
 
-  /** Starts afresh with what the table holds. */
+  /** Starts afresh with what the table holds; until all of that is written, the next run reads the old journal. */
   rewrite(table: ProcessTable): void {
-    this.#forgetPending();
+    this.#settle(this.#pending.length);
     this.close();
-    const fresh = `${this.#path}.new`;
     try {
       // What stands there, be it a link or a pipe, is not written to.
-      rmSync(fresh, { force: true });
-      const fd = openSync(fresh, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
+      rmSync(this.#newPath, { force: true });
+      const fd = openSync(this.#newPath, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
       this.#fd = fd;
       this.#size = 0;
       this.#write(`${JSON.stringify({ format: FORMAT, boot_id: this.#bootId })}\n`);
       table.tell(this);
-      this.#writePending();
-      renameSync(fresh, this.#path);
-      this.#rewriteAt = Math.max(SMALLEST_REWRITE, Math.min(this.#size * GROWTH, LARGEST / 2));
+      this.#completeAt = this.#settled + this.#pending.length;
+      this.#rewriteAt = Number.POSITIVE_INFINITY;
+      this.#mostPending = this.#pending.length + MOST_PENDING;
+      this.#writePending(BUDGET_MS);
     } catch (error) {
       this.#fail(error as Error);
     }
   }
 
   /**
-   * Writes what has been told since the last flush, in one write(2); does nothing before it is due. So what happened in
-   * the last FLUSH_EVERY_MS before a `kill -9` is not in the journal; the next run's scan finds whoever is still there.
+   * Writes what has been told since the last flush, in one write(2) and within BUDGET_MS; does nothing before it is due. So
+   * what happened in the last FLUSH_EVERY_MS before a `kill -9` is not in the journal; the next run's scan finds whoever is
+   * still there.
    *
-   * @param now CLOCK_MONOTONIC, ms
+   * @param now CLOCK_MONOTONIC, ms; infinity: the last flush writes all that there is
    */
   flush(table: ProcessTable, now: number): void {
     if (this.#fd === undefined) {
-      if (now - this.#flushedAt < DISK_RETRY_MS || now === Number.POSITIVE_INFINITY) return;
-      this.#flushedAt = now;
+      if (now < this.#flushAfter || now === Number.POSITIVE_INFINITY) return;
       this.rewrite(table);
       return;
     }
     if (now < this.dueAt) return;
-    this.#flushedAt = now;
     try {
-      this.#writePending();
+      this.#writePending(now === Number.POSITIVE_INFINITY ? now : BUDGET_MS);
     } catch (error) {
       this.#fail(error as Error);
       return;
     }
-    if (this.#size > this.#rewriteAt) this.rewrite(table);
+    if (this.#size > this.#rewriteAt || this.#pending.length > this.#mostPending) this.rewrite(table);
   }
 
   close(): void {
@@ -173,23 +211,60 @@ export class ProcessJournalFile implements ProcessJournal {
     this.#fd = undefined;
   }
 
-  #append(pid: number, line: Line): void {
+  #append(pid: number, line: Line | Sight): void {
     if (this.#fd === undefined) return;
-    this.#fresh.get(pid)?.push(this.#pending.length);
+    this.#fresh.get(pid)?.push(this.#settled + this.#pending.length);
     this.#pending.push(line);
+    if ('image' in line) this.#images.retain(line.image);
   }
 
-  #writePending(): void {
+  #takeBack(index: number): void {
+    const line = this.#pending[index];
+    this.#pending[index] = undefined;
+    if (line !== undefined && 'image' in line) this.#images.release(line.image);
+  }
+
+  #writePending(budget: number): void {
+    const startedAt = this.#now();
     let text = '';
-    for (const line of this.#pending) if (line !== undefined) text += `${JSON.stringify(line)}\n`;
-    this.#forgetPending();
+    let count = 0;
+    for (const line of this.#pending) {
+      if (line !== undefined) text += `${JSON.stringify('image' in line ? lineOf(line) : line)}\n`;
+      count++;
+      if (this.#now() - startedAt >= budget) break;
+    }
+    this.#settle(count);
     if (text !== '') this.#write(text);
+    const now = this.#now();
+    this.#flushAfter = now + Math.max(FLUSH_EVERY_MS, REST * (now - startedAt));
+    if (this.#completeAt !== undefined && this.#settled >= this.#completeAt) this.#replaceOld();
   }
 
-  #forgetPending(): void {
-    this.#pending = [];
-    this.#fresh.clear();
-    this.#freshParents.clear();
+  /** Nothing more is to be done with so many lines. */
+  #settle(count: number): void {
+    for (let index = 0; index < count; index++) {
+      const line = this.#pending[index];
+      if (line === undefined) continue;
+      this.#takeBack(index);
+      this.#fresh.delete('image' in line ? line.pid : line[1]);
+      if ('image' in line || line[0] !== 'fork') continue;
+      // A parent's own first line stands before this one.
+      this.#fresh.delete(line[2]);
+      this.#freshParents.delete(line[2]);
+    }
+    this.#pending = this.#pending.slice(count);
+    this.#settled += count;
+    if (this.#pending.length === 0) this.#freshParents.clear();
+  }
+
+  get #newPath(): string {
+    return `${this.#path}.new`;
+  }
+
+  #replaceOld(): void {
+    renameSync(this.#newPath, this.#path);
+    this.#completeAt = undefined;
+    this.#rewriteAt = Math.max(SMALLEST_REWRITE, Math.min(this.#size * GROWTH, LARGEST / 2));
   }
 
   #write(text: string): void {
@@ -199,7 +274,9 @@ export class ProcessJournalFile implements ProcessJournal {
   }
 
   #fail(error: Error): void {
+    this.#settle(this.#pending.length);
     this.close();
+    this.#flushAfter = this.#now() + DISK_RETRY_MS;
     this.#failed(error);
   }
 }
@@ -218,32 +295,32 @@ function readJournal(path: string): Buffer | undefined {
   }
 }
 
-function lineOf(record: ProcessRecord): Line {
+function lineOf({ pid, parentPid, start, source, readAt, image }: Sight): Line {
   return [
     'is',
-    record.pid,
-    record.parentPid ?? null,
-    record.start ?? null,
-    record.source,
-    record.readAt,
-    record.args ?? null,
-    record.executable ?? null,
-    record.cgroup ?? null,
-    record.truncated,
-    record.redacted,
+    pid,
+    parentPid ?? null,
+    start ?? null,
+    source,
+    readAt,
+    image.args?.split('\0') ?? null,
+    image.executable ?? null,
+    image.cgroup ?? null,
+    image.truncated,
+    image.redacted,
   ];
 }
 
-function tell(line: Line, journal: ProcessJournal): void {
+function tell(line: Line, replay: JournalReplay): void {
   switch (line[0]) {
     case 'fork':
-      journal.fork(line[1], line[2], line[3]);
+      replay.fork(line[1], line[2], line[3]);
       return;
     case 'exit':
-      journal.exit(line[1], line[2], line[3]);
+      replay.exit(line[1], line[2], line[3]);
       return;
     case 'is':
-      journal.image({
+      replay.image({
         pid: line[1],
         parentPid: line[2] ?? undefined,
         start: line[3] ?? undefined,

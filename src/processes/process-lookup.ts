@@ -38,12 +38,12 @@ export class ProcessLookup {
   /** Everything known of whoever had this pid at that time; a last look at /proc where nothing is. */
   capture(pid: number, killedAt: number): CapturedProcess | undefined {
     const entry = this.#table.find(pid, killedAt);
-    if (entry?.image.args !== undefined) return this.#captured(entry);
+    if (entry !== undefined && entry.image.missing === undefined) return this.#captured(entry);
     if (entry?.exitedAt === undefined) {
       const stat = this.#files.stat(pid);
       if (stat !== undefined && stat.start <= killedAt) {
         const image = this.#images.read(pid, this.#clock.now());
-        if (image.args !== undefined)
+        if (image.missing === undefined)
           return this.#captured(newEntry(pid, stat.parentPid, stat.start, 'live', image));
       }
     }

@@ -13,7 +13,7 @@
 import type { CaptureSource } from '../incident.ts';
 import type { ProcFiles } from '../kernel/proc-files.ts';
 import type { Image, Images } from './images.ts';
-import { type Entry, newEntry, type ProcessRecord, recordOf, SAME_START_MS } from './process-entry.ts';
+import { type Entry, newEntry, SAME_START_MS } from './process-entry.ts';
 import { TheDead } from './the-dead.ts';
 
 const MAX_ENTRIES = 100_000;
@@ -23,7 +23,8 @@ const SIGKILL = 9;
 
 /** Told of every change in the order in which it happened, so that the table outlives the agent. */
 export interface ProcessJournal {
-  image(record: ProcessRecord): void;
+  /** What it is now; it may become something else later. */
+  image(entry: Entry): void;
   fork(pid: number, parentPid: number, time: number): void;
   exit(pid: number, status: number, time: number): void;
 }
@@ -81,7 +82,7 @@ export class ProcessTable {
 
   add(entry: Entry): void {
     this.#insert(entry);
-    if (!entry.dropped) this.#journal?.image(recordOf(entry));
+    if (!entry.dropped) this.#journal?.image(entry);
   }
 
   /** A child is what its parent is until it says otherwise. */
@@ -96,7 +97,7 @@ export class ProcessTable {
     this.#images.release(entry.image);
     entry.image = this.#images.retain(image);
     entry.source = source;
-    this.#journal?.image(recordOf(entry));
+    this.#journal?.image(entry);
   }
 
   /** @param status a wait status */
@@ -123,11 +124,10 @@ export class ProcessTable {
     this.#journal = journal;
     for (const entry of this.#dead.killed) {
       if (entry.dropped) continue;
-      journal.image(recordOf(entry));
+      journal.image(entry);
       journal.exit(entry.pid, SIGKILL, entry.exitedAt as number);
     }
-    for (const entry of this.#entries.values())
-      if (entry.exitedAt === undefined) journal.image(recordOf(entry));
+    for (const entry of this.#entries.values()) if (entry.exitedAt === undefined) journal.image(entry);
   }
 
   #insert(entry: Entry): void {

@@ -8,23 +8,41 @@ import { JournalReplay } from '../../src/processes/journal-replay.ts';
 import { ProcessJournalFile } from '../../src/processes/process-journal.ts';
 import { FakeProc } from '../fake-proc.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
-import { processesOf, SIGKILLED } from './processes.ts';
+import { EXITED, processesOf, SIGKILLED } from './processes.ts';
 
 function setup(t: TestContext) {
   const folder = temporaryFolder(t, 'oom-witness-journal');
   const proc = new FakeProc(t);
   const file = path.join(folder, 'processes');
+  const clock = { now: 60_000 };
+  const redacted: string[] = [];
+  const cost = { ms: 1 };
+  /** Takes a while over each. */
+  const redactor = {
+    args: (args: readonly string[]) => {
+      redacted.push(args[0] as string);
+      clock.now += cost.ms;
+      return { args: args.map((arg) => arg.replace('hunter2', '***')), count: 1 };
+    },
+  };
   /** A new run of the agent in the same or another boot. */
   const start = (bootId = 'boot-1') => {
-    const journal = new ProcessJournalFile(file, bootId, (error) => assert.fail(error));
-    const { images, table, scan, events, lookup } = processesOf(new ProcFiles(proc.root), () => 60_000);
+    const files = new ProcFiles(proc.root);
+    const { images, table, scan, events, lookup } = processesOf(files, () => 60_000, redactor);
+    const journal = new ProcessJournalFile(
+      file,
+      bootId,
+      images,
+      () => clock.now,
+      (error) => assert.fail(error),
+    );
     const restored = journal.restore(new JournalReplay(table, images));
     scan.begin();
     scan.continue(1_000);
     journal.rewrite(table);
     return { journal, table, events, lookup, restored };
   };
-  return { proc, file, start };
+  return { proc, file, clock, redacted, cost, start };
 }
 
 describe('the journal of processes', () => {
@@ -108,6 +126,141 @@ describe('the journal of processes', () => {
     assert.match(written, /^\["fork",9,8,/m);
   });
 
+  it('takes secrets out of what it writes, and only then', (t) => {
+    const { proc, file, redacted, start } = setup(t);
+    proc.set(1, { args: ['init'] });
+    const { journal, table, events } = start();
+    redacted.length = 0;
+    for (const pid of [7, 8, 9]) {
+      proc.set(pid, { args: [`p${pid}`, '--password=hunter2'] });
+      events.fork(pid, 1, 50_000);
+      events.exec(pid, 50_001);
+    }
+    events.exit(8, EXITED, 50_010);
+    events.exit(9, SIGKILLED, 50_010);
+    assert.deepEqual(redacted, []);
+    journal.flush(table, Number.POSITIVE_INFINITY);
+    assert.deepEqual(redacted, ['p7', 'p9']);
+    const text = readFileSync(file, 'utf8');
+    assert.match(text, /"p7","--password=\*\*\*"/);
+    assert.doesNotMatch(text, /hunter2|p8/);
+    for (const pid of [7, 8, 9]) proc.remove(pid);
+    proc.remove(1);
+    const captured = start().lookup.capture(9, 50_005);
+    assert.deepEqual([captured?.args, captured?.redacted], [['p9', '--password=***'], 1]);
+    assert.deepEqual(redacted, ['p7', 'p9'], 'not once more after a restart');
+  });
+
+  it('spends a few milliseconds on each flush, keeps the order, and never comes to those who are gone by then', (t) => {
+    const { proc, file, redacted, clock, start } = setup(t);
+    proc.set(1, { args: ['init'] });
+    const { journal, table, events, lookup } = start();
+    redacted.length = 0;
+    const pids = Array.from({ length: 20 }, (_, index) => 100 + index);
+    for (const pid of pids) {
+      proc.set(pid, { args: [`p${pid}`], startTicks: 5_000 });
+      events.fork(pid, 1, 50_000);
+      events.exec(pid, 50_001);
+    }
+    clock.now = journal.dueAt;
+    journal.flush(table, clock.now);
+    assert.equal(redacted.length, 4);
+    for (const pid of [103, 119]) events.exit(pid, EXITED, 50_010);
+    assert.equal(lookup.capture(118, 50_005)?.args?.[0], 'p118', 'does not wait for the journal');
+    events.exit(118, SIGKILLED, 50_010);
+    for (let flushes = 1; journal.dueAt < Number.POSITIVE_INFINITY; flushes++) {
+      assert.ok(journal.dueAt - clock.now >= 15, 'others have their turn');
+      clock.now = journal.dueAt;
+      const before = clock.now;
+      journal.flush(table, clock.now);
+      assert.ok(clock.now - before <= 4);
+      assert.ok(flushes <= 5);
+    }
+    assert.ok(!redacted.includes('p119'));
+    const lines = readFileSync(file, 'utf8').trimEnd().split('\n').slice(2);
+    const told = lines.map((line) => JSON.parse(line).slice(0, 2).join(' '));
+    const born = pids.slice(0, -1).flatMap((pid) => [`fork ${pid}`, `is ${pid}`]);
+    assert.deepEqual(told, [...born, 'exit 103', 'exit 118']);
+    for (const pid of pids) proc.remove(pid);
+    const second = start();
+    for (const pid of pids.slice(0, -1))
+      assert.equal(second.lookup.capture(pid, 50_005)?.args?.[0], `p${pid}`);
+  });
+
+  it('leaves most of the time to others, however long a line takes', (t) => {
+    const { proc, clock, cost, start } = setup(t);
+    const { journal, table, events } = start();
+    proc.set(7, { args: ['java'] });
+    events.exec(7, 50_001);
+    cost.ms = 50;
+    clock.now = 60_100;
+    journal.flush(table, clock.now);
+    assert.equal(clock.now, 60_150);
+    events.exit(7, SIGKILLED, 50_010);
+    assert.equal(journal.dueAt, 60_350);
+  });
+
+  it('counts for the memory in use what it has not written yet', (t) => {
+    const { proc, start } = setup(t);
+    const { journal, table, events } = start();
+    proc.set(7, { args: ['java'] });
+    events.exec(7, 50_001);
+    events.exit(7, EXITED, 50_010);
+    proc.remove(7);
+    table.forget();
+    assert.equal(table.size, 0);
+    assert.equal(table.bytes, 'java'.length);
+    journal.flush(table, Number.POSITIVE_INFINITY);
+    assert.equal(table.bytes, 0);
+  });
+
+  it('keeps the old journal until a new one is complete, which takes no longer at once than a flush', (t) => {
+    const { proc, file, redacted, clock, start } = setup(t);
+    const first = start();
+    proc.set(7, { args: ['victim'], startTicks: 5_000 });
+    first.events.fork(7, 1, 50_000);
+    first.events.exec(7, 50_001);
+    first.events.exit(7, SIGKILLED, 50_010);
+    first.journal.flush(first.table, Number.POSITIVE_INFINITY);
+    proc.remove(7);
+    for (let pid = 100; pid < 200; pid++) proc.set(pid, { args: ['daemon'], startTicks: 1_000 });
+    redacted.length = 0;
+    const before = readFileSync(file, 'utf8');
+    start();
+    assert.equal(redacted.length, 4);
+    assert.equal(readFileSync(file, 'utf8'), before);
+    // That one was killed before it had written all.
+    const third = start();
+    assert.deepEqual(third.lookup.capture(7, 50_005)?.args, ['victim']);
+    while (third.journal.dueAt < Number.POSITIVE_INFINITY) {
+      clock.now = third.journal.dueAt;
+      third.journal.flush(third.table, clock.now);
+    }
+    for (let pid = 100; pid < 200; pid++) proc.remove(pid);
+    const { lookup } = start();
+    for (const pid of [7, 100, 199])
+      assert.equal(lookup.capture(pid, 50_005)?.source === 'kernel-comm', false);
+  });
+
+  it('is written afresh instead when more waits than the table has room for', (t) => {
+    const { proc, file, clock, start } = setup(t);
+    const { journal, table, events } = start();
+    for (let pid = 100; pid < 110; pid++) {
+      proc.set(pid, { args: ['daemon'], startTicks: 1_000 });
+      events.exec(pid, 50_001);
+    }
+    for (let i = 0; i <= 100_000; i++) journal.exit(7, SIGKILLED, 50_000);
+    clock.now = journal.dueAt;
+    journal.flush(table, clock.now);
+    journal.flush(table, Number.POSITIVE_INFINITY);
+    const lines = readFileSync(file, 'utf8').trimEnd().split('\n').slice(1);
+    assert.equal(lines.length, 10);
+    assert.deepEqual(
+      lines.map((line) => JSON.parse(line)[1]),
+      [100, 101, 102, 103, 104, 105, 106, 107, 108, 109],
+    );
+  });
+
   it('belongs to one boot only', (t) => {
     const { proc, start } = setup(t);
     const first = start();
@@ -147,7 +300,7 @@ describe('the journal of processes', () => {
     const source = import.meta.resolve('../../src/processes/process-journal.ts');
     const run = `
       const { ProcessJournalFile } = await import(${JSON.stringify(source)});
-      const journal = new ProcessJournalFile(process.argv[1], 'boot-1', (error) => { throw error; });
+      const journal = new ProcessJournalFile(process.argv[1], 'boot-1', {}, Date.now, (error) => { throw error; });
       if (journal.restore({}) !== 0) throw new Error('restored');
       journal.rewrite({ tell() {} });`;
     const args = ['--disable-warning=ExperimentalWarning', '--input-type=module', '--eval', run, file];

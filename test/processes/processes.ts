@@ -1,7 +1,7 @@
 /** A process table with all that feeds it and asks it, over a /proc and a clock that the test decides. */
 import type { TestContext } from 'node:test';
 import { ProcFiles } from '../../src/kernel/proc-files.ts';
-import { Images } from '../../src/processes/images.ts';
+import { type ArgumentRedactor, Images } from '../../src/processes/images.ts';
 import { ProcScan } from '../../src/processes/proc-scan.ts';
 import { ProcessEvents } from '../../src/processes/process-events.ts';
 import { ProcessLookup } from '../../src/processes/process-lookup.ts';
@@ -14,14 +14,16 @@ export const SIGKILLED = 9;
 /** What the wall clock shows at 0 of the monotonic one. */
 export const EPOCH = 1_000_000;
 
-export function setup(t: TestContext, files?: ProcFiles) {
+const PLAIN: ArgumentRedactor = { args: (args) => ({ args, count: 0 }) };
+
+export function setup(t: TestContext, files?: ProcFiles, redactor = PLAIN) {
   const proc = new FakeProc(t);
   const clock = { now: 50_000 };
-  return { proc, clock, ...processesOf(files ?? new ProcFiles(proc.root), () => clock.now) };
+  return { proc, clock, ...processesOf(files ?? new ProcFiles(proc.root), () => clock.now, redactor) };
 }
 
-export function processesOf(files: ProcFiles, now: () => number) {
-  const images = new Images(files, { args: (args) => ({ args, count: 0 }) });
+export function processesOf(files: ProcFiles, now: () => number, redactor = PLAIN) {
+  const images = new Images(files, redactor);
   const table = new ProcessTable(files, images, now);
   const scan = new ProcScan(table, files, images, now);
   const events = new ProcessEvents(table, files, images, scan, now);
