@@ -46,12 +46,17 @@ describe('the secrets in a command line', () => {
   });
 
   it('make it no new one when it is read again', (t) => {
-    const { proc, scan, events, lookup } = setup(t);
+    const { proc, scan, events, lookup, redactions } = setup(t);
     proc.set(7, { args: ARGS });
     events.exec(7, 50_000);
     assert.deepEqual(lookup.capture(7, 50_010)?.args, REDACTED);
     scan.refresh(10, false);
+    assert.equal(redactions(), 1);
     assert.equal(lookup.capture(7, 50_010)?.source, 'exec');
+    proc.set(7, { args: ['java', '--password=another', '--token=x'] });
+    scan.refresh(10, false);
+    scan.refresh(10, false);
+    assert.equal(lookup.capture(7, 50_010)?.source, 'exec', 'only a secret is another one');
   });
 
   it('are found by the user’s own patterns', (t) => {
