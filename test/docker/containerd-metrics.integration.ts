@@ -7,6 +7,7 @@ import { after, before, describe, it, type TestContext } from 'node:test';
 import { ContainerdFinder } from '../../src/enrich/containerd.ts';
 import { AgentProcess } from '../agent-process.ts';
 import { oomKills, victimProgram } from '../kills/kills.ts';
+import { cgroupMounts, removeCgroup } from '../servers/cgroups.ts';
 import { Docker, dockerPackages } from '../servers/docker.ts';
 import { until } from '../sinks/contract.ts';
 import { LIMIT, toldOf } from './victim-image.ts';
@@ -26,7 +27,10 @@ describe('containerd without Kubernetes', { skip }, () => {
     mkdirSync(rootfs);
     copyFileSync(victimProgram(), path.join(rootfs, 'victim'));
   });
-  after(() => docker?.[Symbol.asyncDispose]());
+  after(async () => {
+    await docker?.[Symbol.asyncDispose]();
+    for (const mount of cgroupMounts()) removeCgroup(path.join(mount, NAMESPACE));
+  });
 
   const ctr = (...args: readonly string[]) => docker.ctr('-n', NAMESPACE, ...args);
 
