@@ -276,6 +276,10 @@ check(
     ['ldapsearch -D cn=a -w s', 'ldapsearch -D cn=a -w ***'],
     ['smbclient //h/s -U u%p', 'smbclient //h/s -U u%***'],
     ['docker login -u u -p s', 'docker login -u u -p ***'],
+    [
+      'kubectl create secret generic db --from-literal=url=s --from-literal user=s',
+      'kubectl create secret generic db --from-literal=url=*** --from-literal user=***',
+    ],
     ['sqlplus scott/tiger@db', 'sqlplus scott/***@db'],
     ['sudo -E mysql -psecret', 'sudo -E mysql -p***'],
   ],

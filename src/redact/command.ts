@@ -61,9 +61,10 @@ for (const [names, program] of [
   ['mc', { positions: MC }],
   ['vault bao', { positions: VAULT }],
   [
-    'docker docker-compose podman podman-compose nerdctl buildah kubectl oc crictl ctr runc crun lxc lxc-attach incus',
+    'docker docker-compose podman podman-compose nerdctl buildah crictl ctr runc crun lxc lxc-attach incus',
     NO_LOGIN_U,
   ],
+  ['kubectl oc', { ...NO_LOGIN_U, options: [{ match: /^--from-literal=?/, after: '=' }] }],
   ['chpst daemon start-stop-daemon supervise-daemon setpriv nsjail', NO_LOGIN_U],
   ['cp diff exportfs git lpadmin mv rsync sed socat sort', NO_LOGIN_U],
   ['openssl', { options: [{ match: /^-(?:[kK]|hmac)$/ }] }],

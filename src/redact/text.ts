@@ -26,7 +26,7 @@ const NAMES =
 const PLACES =
   '://|-----BEGIN|identified|:thin:|@tcp\\(|@tcp6\\(|@unix\\(|@cloudsql\\(|@\\(|@/|basic[ \\t%+]';
 const PROGRAMS =
-  'mysql|maria|psql|redis-|valkey-|curl|ldap|mongo|mosquitto|sqlcmd|sqlplus|sqlldr|smbcl|smbget|rpccl|snmp|lftp|cqlsh|ipmit|etcdctl|openssl|login|zip|7z|rar(?![\\w.-])|bcp|tsql|kadmin|twine|useradd|usermod|rdesktop|freerdp|wine|vault|bao(?![\\w.-])|ss-server|ss-local|ss-redir|sslocal|ssserver|ttyd|gotty|userid=|sudo|http|expdp|impdp|(?:-u|--user)(?![\\w-])|(?:ab|mc)(?<![\\w-]..)(?![\\w.-])|basic$|rabbitmqctl|-encrypt';
+  'mysql|maria|psql|redis-|valkey-|curl|ldap|mongo|mosquitto|sqlcmd|sqlplus|sqlldr|smbcl|smbget|rpccl|snmp|lftp|cqlsh|ipmit|etcdctl|openssl|login|zip|7z|rar(?![\\w.-])|bcp|tsql|kadmin|twine|useradd|usermod|rdesktop|freerdp|wine|vault|bao(?![\\w.-])|ss-server|ss-local|ss-redir|sslocal|ssserver|ttyd|gotty|userid=|sudo|http|expdp|impdp|(?:-u|--user)(?![\\w-])|(?:ab|mc)(?<![\\w-]..)(?![\\w.-])|basic$|rabbitmqctl|-encrypt|from-literal';
 const KINDS = [NAMES, PLACES, TOKEN_ANCHORS, WEBHOOK_ANCHORS, PROGRAMS];
 const ANCHORS = KINDS.map((kind) => `(${kind})`).join('|');
 
