@@ -181,7 +181,7 @@ export class Images {
   }
 }
 
-/** Unlike for each run, so that nobody makes up two command lines that look the same. */
+/** Others in each run, so that nobody can make up two command lines that have the same fingerprint. */
 const SEEDS = [Math.random() * 2 ** 32, Math.random() * 2 ** 32] as const;
 
 /** Two hashes in the manner of FNV-1a. A collision leaves a new title unnoticed, and node:crypto would cost an idle thread 0.8 MB. */
