@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import type { Incident } from '../../src/incident.ts';
@@ -102,8 +102,11 @@ describe('real kills', { skip }, () => {
     const before = await launch(group, { count: 1 });
     await assertAllTold(first, before);
     const launching = launch(group, { count: 3, parallel: 3, liveMs: 1_500, text: ['--seen=%d'] });
-    const journal = () => readFileSync(path.join(stateDir, 'processes.jsonl'), 'latin1');
-    const isKept = () => [0, 1, 2].every((index) => journal().includes(`"--seen=${index}"`));
+    const journal = path.join(stateDir, 'processes.jsonl');
+    // It is not there before the whole table has been written, which may be later than the agent is armed.
+    const isKept = () =>
+      existsSync(journal) &&
+      [0, 1, 2].every((index) => readFileSync(journal, 'latin1').includes(`"--seen=${index}"`));
     await until(isKept, 'the victims in the journal');
     await first.kill9();
     const missed = await launching;
