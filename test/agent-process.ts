@@ -5,11 +5,11 @@ import type { Readable } from 'node:stream';
 import type { TestContext } from 'node:test';
 import type { Incident } from '../src/incident.ts';
 import { ended } from './kills/kills.ts';
+import { PATIENCE_MS } from './patience.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 import { assertValidIncident } from './validate-incident.ts';
 
 const MAIN = path.join(import.meta.dirname, '../src/main.ts');
-const PATIENCE_MS = 30_000;
 
 export interface AgentOptions {
   readonly args?: readonly string[];
@@ -46,6 +46,8 @@ export class AgentProcess {
   readonly stderr: string[] = [];
   readonly #child: ChildProcessByStdio<null, Readable, Readable>;
   readonly #closed: Promise<unknown>;
+  /** It has ended, and all that it printed has been read. */
+  #isOver = false;
   #changed: () => void = () => {};
 
   private constructor(child: ChildProcessByStdio<null, Readable, Readable>) {
@@ -66,7 +68,10 @@ export class AgentProcess {
       new Promise((resolve) => child.stderr.once('close', resolve)),
       ended(child),
     ]);
-    void this.#closed.then(() => this.#changed());
+    void this.#closed.then(() => {
+      this.#isOver = true;
+      this.#changed();
+    });
   }
 
   /** Starts it and waits until it is armed. */
@@ -119,11 +124,14 @@ export class AgentProcess {
 
   /** Waits for something that shows in what the agent prints. */
   async until(condition: () => boolean, what: string): Promise<void> {
-    const deadline = setTimeout(() => this.#changed(), PATIENCE_MS);
-    const end = Date.now() + PATIENCE_MS;
+    let isTooLate = false;
+    const deadline = setTimeout(() => {
+      isTooLate = true;
+      this.#changed();
+    }, PATIENCE_MS);
     try {
       while (!condition()) {
-        if (this.#child.exitCode !== null || Date.now() >= end)
+        if (this.#isOver || isTooLate)
           throw new Error(
             `the agent (exit code ${this.#child.exitCode}) is not ${what}:\n${this.stderr.join('\n')}\n${this.log.map((line) => JSON.stringify(line)).join('\n')}`,
           );

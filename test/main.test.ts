@@ -5,6 +5,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { PATIENCE_MS } from './patience.ts';
 
 const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url));
 const STAND_INS = new URL('./fixtures/cli/stand-ins.ts', import.meta.url).href;
@@ -26,7 +27,7 @@ function run(
   const child = spawnSync(process.execPath, [...NODE_FLAGS, ...nodeFlags, MAIN, ...args], {
     env,
     encoding: 'utf8',
-    timeout: 30_000,
+    timeout: PATIENCE_MS,
   });
   return { code: child.status, out: child.stdout, err: child.stderr };
 }

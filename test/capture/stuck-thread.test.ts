@@ -5,6 +5,7 @@ import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AgentProcess } from '../agent-process.ts';
+import { PATIENCE_MS } from '../patience.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 
 const BLOCKED_THREAD = path.join(import.meta.dirname, 'blocked-thread.ts');
@@ -34,7 +35,7 @@ function says({ log }: AgentProcess, message: string): boolean {
   return log.some(({ msg }) => msg === message);
 }
 
-describe('an agent whose capture thread is stuck in the kernel', { timeout: 60_000 }, () => {
+describe('an agent whose capture thread is stuck in the kernel', { timeout: PATIENCE_MS }, () => {
   it('ends when everything is delivered', async (t) => {
     const agent = await startStuck(t);
     assert.equal(await agent.terminate(), 0);

@@ -78,7 +78,7 @@ async function collect(t: TestContext, args: readonly string[]): Promise<Found> 
   const wrapper = ['sh', '-c', `exec "$@" >'${printed}'`, 'sh'];
   const second = await AgentProcess.start(t, { stateDir, wrapper, args: ['--stdout', 'text', ...args] });
   const [last] = await launch(group, { count: 1, liveMs: 300, text: ARGUMENTS });
-  await until(() => readFileSync(printed, 'utf8').includes(`pid ${last?.pid}: `), 'a block of text', 30_000);
+  await until(() => readFileSync(printed, 'utf8').includes(`pid ${last?.pid}: `), 'a block of text');
   await second.kill9();
   found.set('stdout text', readFileSync(printed, 'utf8'));
   for (const [name, text] of filesOf(stateDir)) found.set(`${name} after kill -9`, text);

@@ -5,13 +5,13 @@ import { readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
+import { PATIENCE_MS } from '../patience.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { DASHBOARD } from './dashboard.ts';
 
 const ROOT = path.join(import.meta.dirname, '../..');
 const MODULES = path.join(ROOT, 'node_modules');
 const TYPE = path.join(import.meta.dirname, 'dashboard-type.ts');
-const COMPILER_MS = 60_000;
 
 /** What TypeScript says of a dashboard: only of the text of an object does it say that a property is not known. */
 async function problems(t: TestContext, json: string): Promise<string[]> {
@@ -28,7 +28,7 @@ async function problems(t: TestContext, json: string): Promise<string[]> {
   const { stdout } = await promisify(execFile)(
     process.execPath,
     [path.join(MODULES, 'typescript/bin/tsc'), '--project', folder, '--pretty', 'false'],
-    { timeout: COMPILER_MS },
+    { timeout: PATIENCE_MS },
   ).catch((error: Error & { stdout: string }) => error);
   return stdout.split('\n').filter(Boolean);
 }

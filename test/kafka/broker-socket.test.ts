@@ -6,6 +6,7 @@ import { open } from '../../sinks/kafka.ts';
 import { BrokerSocket } from '../../src/kafka/broker-socket.ts';
 import type { Outcome } from '../../src/sink.ts';
 import { storm } from '../incidents.ts';
+import { PATIENCE_MS } from '../patience.ts';
 import { sinkContext } from '../sinks/context.ts';
 
 async function listen(t: TestContext, serve: (socket: Socket) => void): Promise<number> {
@@ -55,7 +56,9 @@ const ANSWERS: Readonly<Record<string, Buffer>> = {
 };
 
 for (const [what, answer] of Object.entries(ANSWERS))
-  test(`${what} in the place of a broker costs a retry, nothing else`, { timeout: 30_000 }, async (t) => {
+  test(`${what} in the place of a broker costs a retry, nothing else`, {
+    timeout: PATIENCE_MS,
+  }, async (t) => {
     const port = await listen(t, (socket) => socket.once('data', () => socket.end(answer)));
     const outcome = await deliverTo(port);
     assert.equal(outcome.kind, 'retry');

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import type { ApiError, KubernetesApi } from '../../src/kubernetes/api.ts';
 import { type ConnectOptions, connect } from '../../src/kubernetes/connection.ts';
+import { PATIENCE_MS } from '../patience.ts';
 import { ApiDouble, type Fault } from './api-double.ts';
 import type { ApiObject } from './object-store.ts';
 
@@ -33,7 +34,7 @@ async function errorOf(work: Promise<unknown>): Promise<ApiError> {
 
 const list = (api: KubernetesApi, selection = {}) => Array.fromAsync(api.list<ApiObject>(PODS, selection));
 
-describe('an answer that cannot be right', { timeout: 30_000 }, () => {
+describe('an answer that cannot be right', { timeout: PATIENCE_MS }, () => {
   const answers: readonly (readonly [what: string, body: string])[] = [
     ['no JSON', '<html>login</html>'],
     ['cut off', '{"metadata":{"name":"a"'],
@@ -90,7 +91,7 @@ describe('an answer that cannot be right', { timeout: 30_000 }, () => {
   });
 });
 
-describe('a refusal', { timeout: 30_000 }, () => {
+describe('a refusal', { timeout: PATIENCE_MS }, () => {
   const refuse = async (t: TestContext, fault: Fault): Promise<ApiError> => {
     const { double, api } = await setUp(t);
     double.fail(/pods/, fault);
@@ -144,7 +145,7 @@ describe('a refusal', { timeout: 30_000 }, () => {
   });
 });
 
-describe('a connection', { timeout: 30_000 }, () => {
+describe('a connection', { timeout: PATIENCE_MS }, () => {
   it('is kept: a watch has one, and all other requests share one', async (t) => {
     const { double, api } = await setUp(t);
     const stop = new AbortController();
@@ -224,7 +225,7 @@ describe('a connection', { timeout: 30_000 }, () => {
   });
 });
 
-describe('a token', { timeout: 30_000 }, () => {
+describe('a token', { timeout: PATIENCE_MS }, () => {
   it('that has expired is read anew, once, whatever was asked', async (t) => {
     const { double } = await setUp(t);
     const tokenFile = join(double.certificates.folder, 'token');

@@ -5,6 +5,7 @@ import { describe, it, type TestContext } from 'node:test';
 import type { ApiError } from '../../src/kubernetes/api.ts';
 import { connect } from '../../src/kubernetes/connection.ts';
 import type { Surroundings } from '../../src/kubernetes/kube-config.ts';
+import { PATIENCE_MS } from '../patience.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { ApiDouble } from './api-double.ts';
 import { startProxy } from './connect-proxy.ts';
@@ -30,7 +31,7 @@ async function asker(
 
 const authorization = (double: ApiDouble) => double.requests.at(-1)?.headers.authorization;
 
-describe('connect', { timeout: 30_000 }, () => {
+describe('connect', { timeout: PATIENCE_MS }, () => {
   it('is the service account in a pod, whose token is read again before it is old', async (t) => {
     const double = await startDouble(t);
     const root = temporaryFolder(t, 'oom-witness-connection');
@@ -157,7 +158,7 @@ describe('connect', { timeout: 30_000 }, () => {
   });
 });
 
-describe('a plugin', { timeout: 30_000 }, () => {
+describe('a plugin', { timeout: PATIENCE_MS }, () => {
   /** A user with a plugin that runs this shell script, whose path is relative to the kubeconfig. */
   const withPlugin = (t: TestContext, double: ApiDouble, script: string): string => {
     const folder = double.certificates.folder;
@@ -250,7 +251,7 @@ describe('a plugin', { timeout: 30_000 }, () => {
   });
 });
 
-describe('a kubeconfig that cannot be used is refused in one line', { timeout: 30_000 }, () => {
+describe('a kubeconfig that cannot be used is refused in one line', { timeout: PATIENCE_MS }, () => {
   const user = { token: 'x' };
   const config = (more: object = {}, cluster: object = {}, users: object[] = [{ name: 'u', user }]) =>
     JSON.stringify({

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import { type ConnectOptions, connect } from '../../src/kubernetes/connection.ts';
 import { ListWatch } from '../../src/kubernetes/list-watch.ts';
+import { PATIENCE_MS } from '../patience.ts';
 import { ApiDouble } from './api-double.ts';
 import { NameFollower } from './follower.ts';
 import type { ApiObject } from './object-store.ts';
@@ -69,7 +70,7 @@ async function follow(
 
 const LIST = ['list', 'continue'];
 
-describe('ListWatch', { timeout: 30_000 }, () => {
+describe('ListWatch', { timeout: PATIENCE_MS }, () => {
   it('lists page by page, then tells what happens', async (t) => {
     const { double, follower, watch, asked } = await follow(t);
     assert.deepEqual(follower.told, ['began', 'page a b', 'page c', 'synced']);

@@ -7,6 +7,7 @@ import { ProcFiles } from '../../src/kernel/proc-files.ts';
 import { JournalReplay } from '../../src/processes/journal-replay.ts';
 import { ProcessJournalFile } from '../../src/processes/process-journal.ts';
 import { FakeProc } from '../fake-proc.ts';
+import { PATIENCE_MS } from '../patience.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { EXITED, processesOf, SIGKILLED } from './processes.ts';
 
@@ -304,7 +305,7 @@ describe('the journal of processes', () => {
       if (journal.restore({}) !== 0) throw new Error('restored');
       journal.rewrite({ tell() {} });`;
     const args = ['--disable-warning=ExperimentalWarning', '--input-type=module', '--eval', run, file];
-    const { status, signal, stderr } = spawnSync(process.execPath, args, { timeout: 20_000 });
+    const { status, signal, stderr } = spawnSync(process.execPath, args, { timeout: PATIENCE_MS });
     assert.deepEqual([status, signal], [0, null], String(stderr));
     assert.match(readFileSync(file, 'utf8'), /boot-1/);
   });
