@@ -6,6 +6,17 @@ const TURNS = 20_000;
 /** So many turns without a change are taken for rest; only then does time go on. */
 const REST_TURNS = 10;
 
+/** Whether something waits for the disk: that has not come to rest, however many turns go by. */
+function isReading(): boolean {
+  return process.getActiveResourcesInfo().some((resource) => resource.startsWith('FSReq'));
+}
+
+/** What follows from whatever has happened has its turn. */
+async function turn(): Promise<void> {
+  do await nextTurn();
+  while (isReading());
+}
+
 interface Timer {
   readonly at: number;
   readonly wake: () => void;
@@ -40,15 +51,15 @@ export class VirtualTime {
 
   /** Lets everything happen that needs no time to pass. */
   async rest(): Promise<void> {
-    for (let turn = 0; turn < REST_TURNS; turn++) await nextTurn();
+    for (let turns = 0; turns < REST_TURNS; turns++) await turn();
   }
 
   /** Lets time pass, timer by timer, until `condition` holds. */
   async until(condition: () => boolean, what: string): Promise<void> {
-    for (let turn = 0; turn < TURNS; turn++) {
+    for (let turns = 0; turns < TURNS; turns++) {
       if (condition()) return;
-      if (turn % REST_TURNS === REST_TURNS - 1) this.#fireNext(Number.POSITIVE_INFINITY);
-      await nextTurn();
+      if (turns % REST_TURNS === REST_TURNS - 1) this.#fireNext(Number.POSITIVE_INFINITY);
+      await turn();
     }
     assert.fail(`did not happen: ${what}`);
   }
