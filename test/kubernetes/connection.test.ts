@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import type { ApiError } from '../../src/kubernetes/api.ts';
 import { connect } from '../../src/kubernetes/connection.ts';
 import type { Surroundings } from '../../src/kubernetes/kube-config.ts';
 import { PATIENCE_MS } from '../patience.ts';
+import { until } from '../sinks/contract.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { ApiDouble } from './api-double.ts';
 import { startProxy } from './connect-proxy.ts';
@@ -174,8 +175,11 @@ describe('a plugin', { timeout: PATIENCE_MS }, () => {
     };
     return double.kubeconfig({ exec });
   };
-  const calls = (double: ApiDouble) =>
-    readFileSync(join(double.certificates.folder, 'calls'), 'utf8').length / 2;
+  const written = (double: ApiDouble, name: string) => {
+    const file = join(double.certificates.folder, name);
+    return existsSync(file) ? readFileSync(file, 'utf8') : '';
+  };
+  const calls = (double: ApiDouble) => written(double, 'calls').length / 2;
 
   it('says who we are, until it has expired or the server refuses it', async (t) => {
     const double = await startDouble(t);
@@ -211,36 +215,49 @@ describe('a plugin', { timeout: PATIENCE_MS }, () => {
     ['that says nothing of use', 'echo hello', /^--kubeconfig: .*JSON/],
     ['that says something else', 'echo "{}"', /^--kubeconfig: /],
     [
-      'that never ends',
-      'sleep 1000 & wait',
-      /^--kubeconfig: the plugin .*plugin does not end within 0\.3 s$/,
-    ],
-    [
       'that waits for somebody to type',
       'read password; exit 1',
       /^--kubeconfig: the plugin failed without a word$/,
     ],
   ];
+  const refused = (asking: Promise<unknown>, message: RegExp) =>
+    assert.rejects(asking, (error: ApiError) => {
+      assert.deepEqual([error.name, error.status, error.reason], ['ApiError', 0, 'Credentials']);
+      assert.match(error.message, message);
+      return true;
+    });
   for (const [what, script, message] of failures)
     it(`${what} is an error of each request`, async (t) => {
       const double = await startDouble(t);
-      const ask = await asker(t, withPlugin(t, double, script), { env: {}, pluginTimeoutMs: 300 });
-      for (let time = 0; time < 2; time++)
-        await assert.rejects(ask(), (error: ApiError) => {
-          assert.deepEqual([error.name, error.status, error.reason], ['ApiError', 0, 'Credentials']);
-          assert.match(error.message, message);
-          return true;
-        });
+      const ask = await asker(t, withPlugin(t, double, script));
+      for (let time = 0; time < 2; time++) await refused(ask(), message);
       assert.equal(calls(double), 2);
     });
+
+  it('that never ends is an error of each request', async (t) => {
+    const double = await startDouble(t);
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const kubeconfig = withPlugin(t, double, 'sleep 1000 & wait');
+    const ask = await asker(t, kubeconfig, { env: {}, pluginTimeoutMs: 300 });
+    for (let time = 1; time <= 2; time++) {
+      const asking = refused(ask(), /^--kubeconfig: the plugin .*plugin does not end within 0\.3 s$/);
+      await until(() => calls(double) === time, 'the plugin');
+      t.mock.timers.tick(300);
+      await asking;
+    }
+  });
 
   it('that leaves somebody behind who holds its output is an error, and nothing else', async (t) => {
     const double = await startDouble(t);
     // In a session of its own, so that the process group of the plugin is empty when its time is over.
-    const kubeconfig = withPlugin(t, double, "setsid sh -c 'echo $$ >pid; exec sleep 20' &");
+    const kubeconfig = withPlugin(t, double, "setsid sh -c 'echo $$ >pid; exec sleep 1000' &");
+    t.mock.timers.enable({ apis: ['setTimeout'] });
     const ask = await asker(t, kubeconfig, { env: {}, pluginTimeoutMs: 300 });
-    await assert.rejects(ask(), /does not end within 0\.3 s$/);
-    process.kill(Number(readFileSync(join(double.certificates.folder, 'pid'), 'utf8')), 'SIGKILL');
+    const asking = refused(ask(), /does not end within 0\.3 s$/);
+    await until(() => written(double, 'pid').endsWith('\n'), 'who is left behind');
+    t.mock.timers.tick(300);
+    await asking;
+    process.kill(Number(written(double, 'pid')), 'SIGKILL');
   });
 
   it('that is not there is an error too', async (t) => {

@@ -4,6 +4,7 @@ import type { ApiError } from '../../src/kubernetes/api.ts';
 import { connect } from '../../src/kubernetes/connection.ts';
 import type { InvolvedObject } from '../../src/kubernetes/event.ts';
 import { type EventLimits, EventRecorder, type Happening } from '../../src/kubernetes/event-recorder.ts';
+import { until } from '../sinks/contract.ts';
 import { ApiDouble } from './api-double.ts';
 import { type ApiObject, resourcePath } from './object-store.ts';
 
@@ -257,7 +258,11 @@ test('a batch is done, in part, where the server becomes slow', async (t) => {
   double.fail(/POST/, { kind: 'raw', body: '{}' });
   double.fail(/POST/, { kind: 'hang' });
   const [first, second] = [kill(), kill({ likeness: 'sh' })];
-  const results = await recorder.record([first, second], AbortSignal.timeout(200));
+  const limit = new AbortController();
+  const recording = recorder.record([first, second], limit.signal);
+  await until(() => writes(double).length === 2, 'the second write');
+  limit.abort(new DOMException('no more time', 'TimeoutError'));
+  const results = await recording;
   assert.equal(results.get(first), undefined);
   assert.equal((results.get(second) as Error).name, 'TimeoutError');
 });

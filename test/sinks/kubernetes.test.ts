@@ -21,7 +21,7 @@ import {
 import { ApiDouble, type Fault } from '../kubernetes/api-double.ts';
 import { type ApiObject, resourcePath } from '../kubernetes/object-store.ts';
 import { sinkContext } from './context.ts';
-import { testSinkContract } from './contract.ts';
+import { testSinkContract, until } from './contract.ts';
 import { addressOfNobody } from './receiver.ts';
 
 const NEVER = new AbortController().signal;
@@ -305,7 +305,11 @@ test('a slow server costs no more than the time limit; what it took is not sent 
     k8s: { ...containerKill().k8s, namespace: { name: 'slow' } },
   });
   double.fail(/namespaces\/slow/, { kind: 'hang' });
-  const outcomes = await sink.deliver([delivery(containerKill()), other], AbortSignal.timeout(300));
+  const limit = new AbortController();
+  const delivering = sink.deliver([delivery(containerKill()), other], limit.signal);
+  await until(() => double.requests.some(({ path }) => path.includes('/slow/')), 'the slow request');
+  limit.abort(new DOMException('no more time', 'TimeoutError'));
+  const outcomes = await delivering;
   assert.deepEqual(
     outcomes.map(({ kind }) => kind),
     ['delivered', 'retry'],
