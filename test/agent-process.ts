@@ -1,11 +1,13 @@
 /** The agent as its users start it: a process of its own, with its own state, told what it prints. */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Readable } from 'node:stream';
 import type { TestContext } from 'node:test';
 import type { Incident } from '../src/incident.ts';
 import { ended } from './kills/kills.ts';
 import { PATIENCE_MS } from './patience.ts';
+import { until } from './sinks/contract.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 import { assertValidIncident } from './validate-incident.ts';
 
@@ -45,13 +47,15 @@ export class AgentProcess {
   /** What it wrote to stderr and is no JSON. */
   readonly stderr: string[] = [];
   readonly #child: ChildProcessByStdio<null, Readable, Readable>;
+  readonly #stateDir: string;
   readonly #closed: Promise<unknown>;
   /** It has ended, and all that it printed has been read. */
   #isOver = false;
   #changed: () => void = () => {};
 
-  private constructor(child: ChildProcessByStdio<null, Readable, Readable>) {
+  private constructor(child: ChildProcessByStdio<null, Readable, Readable>, stateDir: string) {
     this.#child = child;
+    this.#stateDir = stateDir;
     onLine(child.stdout, (line) => {
       const incident = JSON.parse(line);
       assertValidIncident(incident);
@@ -101,7 +105,7 @@ export class AgentProcess {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { PATH: process.env.PATH, ...options.env },
     });
-    const agent = new AgentProcess(child);
+    const agent = new AgentProcess(child, stateDir);
     t.after(() => agent.kill9());
     return agent;
   }
@@ -120,6 +124,32 @@ export class AgentProcess {
     return this.incidents.filter((incident) =>
       incident.victims.some(({ process }) => wanted.has(process.pid)),
     );
+  }
+
+  /**
+   * What its journal on disk, which outlives it, says of the processes: their arguments, of a child that has executed nothing those of its
+   * parent. Empty as long as a first start has not written all of it.
+   */
+  journal(): ReadonlyMap<number, readonly string[]> {
+    const file = path.join(this.#stateDir, 'processes.jsonl');
+    const known = new Map<number, readonly string[]>();
+    if (!existsSync(file)) return known;
+    // The last line may be in the middle of being written.
+    for (const line of readFileSync(file, 'utf8').split('\n').slice(1, -1)) {
+      const [kind, pid, parent, , , , args] = JSON.parse(line);
+      if (kind === 'is' && args !== null) known.set(pid, args);
+      else if (kind === 'fork') known.set(pid, known.get(parent) ?? []);
+    }
+    return known;
+  }
+
+  /** Waits until it has seen what these victims have executed. */
+  async knows(pids: readonly number[], executed: 'hog' | 'launch' = 'hog'): Promise<void> {
+    const isKnown = () => {
+      const journal = this.journal();
+      return pids.every((pid) => journal.get(pid)?.[1] === executed);
+    };
+    await until(isKnown, `the agent's knowledge of ${pids}`);
   }
 
   /** Waits for something that shows in what the agent prints. */

@@ -53,7 +53,14 @@ describe('between the scan of the processes and the first look at the kernel’s
     const capture = new Capture(OPTIONS, (message) => messages.push(message), failure.reject, undefined);
     t.after(() => capture.stop());
     while (capture.counter('scans') === 0) await Promise.race([sleep(1), failure.promise]);
-    const [killed] = await launch(cgroup(t), { count: 1, liveMs: 500 });
+    /** Whoever is there by now is known. */
+    const twoRounds = async () => {
+      for (let round = 0; round < 2; round++) {
+        const sign = capture.counter('heartbeat');
+        while (capture.counter('heartbeat') === sign) await Promise.race([sleep(1), failure.promise]);
+      }
+    };
+    const [killed] = await launch(cgroup(t), { count: 1, until: twoRounds });
     assert.ok(killed);
     assert.equal(victim(messages, killed.pid), undefined);
     capture.resume(FROM_THE_START);

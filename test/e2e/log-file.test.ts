@@ -32,11 +32,12 @@ describe('real kills in a log file', { skip }, () => {
       t.after(() => group.remove());
       const syslogd = new Syslogd(t);
       const agent = await AgentProcess.start(t, { args: ['--log-file', syslogd.file], nodeOptions });
-      const first = await launch(group, { count: 3, liveMs: 1_500, text: ['--index=%d', 'two words', 'ü'] });
+      const until = (pids: readonly number[]) => agent.knows(pids);
+      const first = await launch(group, { count: 3, until, text: ['--index=%d', 'two words', 'ü'] });
       syslogd.write();
       await assertTold(agent, first);
       syslogd.rotate();
-      const second = await launch(group, { count: 3, parallel: 3, liveMs: 1_500 });
+      const second = await launch(group, { count: 3, parallel: 3, until });
       syslogd.write();
       await assertTold(agent, second);
       assert.equal(await agent.terminate(), 0);
@@ -48,7 +49,7 @@ describe('real kills in a log file', { skip }, () => {
     const syslogd = new Syslogd(t);
     const options = { args: ['--log-file', syslogd.file], stateDir: freshStateDir(t) };
     const first = await AgentProcess.start(t, options);
-    const before = await launch(group, { count: 1, liveMs: 100 });
+    const before = await launch(group, { count: 1, until: (pids) => first.knows(pids) });
     syslogd.write();
     await assertTold(first, before);
     assert.equal(await first.terminate(), 0);
@@ -56,7 +57,7 @@ describe('real kills in a log file', { skip }, () => {
     syslogd.write();
     syslogd.rotate();
     const second = await AgentProcess.start(t, options);
-    const after = await launch(group, { count: 1, liveMs: 100 });
+    const after = await launch(group, { count: 1, until: (pids) => second.knows(pids) });
     syslogd.write();
     await assertTold(second, after);
     const [late] = second.of(missed.map(({ pid }) => pid));

@@ -135,6 +135,8 @@ export interface LaunchOptions {
   readonly parallel?: number;
   readonly mode?: 'exec' | 'fork';
   readonly liveMs?: number;
+  /** Instead of `liveMs`: called when `parallel` of them are there, which live until it has resolved. */
+  readonly until?: (pids: readonly number[]) => Promise<unknown>;
   /** Further arguments of each victim; the first `%d` in each becomes its index. */
   readonly text?: readonly string[];
 }
@@ -146,40 +148,52 @@ export interface Launched {
   readonly args: readonly string[];
   /** Wait status: 9 = killed by SIGKILL. */
   readonly status: number;
-  /** When the launcher told of its start and of its end, ms since the epoch. */
-  readonly startedAt: number;
-  readonly endedAt: number;
 }
 
 /** Starts victims and waits until the last of them is dead. */
 export async function launch(cgroup: Cgroup, options: LaunchOptions): Promise<readonly Launched[]> {
-  const { count, parallel = 1, mode = 'exec', liveMs = 50, text = ['--index=%d'] } = options;
+  const { count, parallel = 1, mode = 'exec', liveMs = 50, until, text = ['--index=%d'] } = options;
   const program = victimProgram();
-  const argv = ['launch', cgroup.procs, String(count), String(parallel), mode, String(liveMs), ...text];
+  const wait = until === undefined ? String(liveMs) : 'SIGTERM';
+  const argv = ['launch', cgroup.procs, String(count), String(parallel), mode, wait, ...text];
   const child = spawn(program, argv, { stdio: ['ignore', 'pipe', 'inherit'], argv0: 'victim' });
   const launched: Launched[] = [];
-  const started = new Map<string | undefined, { at: number; early: boolean }>();
+  const early = new Set<string | undefined>();
+  const waiting: number[] = [];
+  let failure: unknown;
+  /** Whatever comes of it, they die: nobody else would end them. */
+  const release = async (pids: readonly number[]) => {
+    try {
+      await until?.(pids);
+    } catch (error) {
+      failure ??= error;
+    }
+    for (const each of pids) process.kill(each, 'SIGTERM');
+  };
   for await (const line of createInterface({ input: child.stdout })) {
     const [index, pid, status] = line.split(' ');
-    if (status === 'started' || status === 'early') {
-      started.set(index, { at: Date.now(), early: status === 'early' });
+    if (status === 'early') {
+      early.add(index);
       continue;
     }
-    const start = started.get(index);
+    if (status === 'started') {
+      if (until !== undefined && waiting.push(Number(pid)) === Math.min(parallel, count))
+        void release(waiting.splice(0));
+      continue;
+    }
     const args =
-      mode === 'exec' && !start?.early
-        ? ['victim', 'hog', String(liveMs), ...text.map((each) => each.replace('%d', String(index)))]
+      mode === 'exec' && !early.has(index)
+        ? ['victim', 'hog', wait, ...text.map((each) => each.replace('%d', String(index)))]
         : ['victim', ...argv];
     launched.push({
       index: Number(index),
       pid: Number(pid),
       args,
       status: Number(status),
-      startedAt: start?.at ?? 0,
-      endedAt: Date.now(),
     });
   }
   await ended(child);
+  if (failure !== undefined) throw failure;
   return launched.sort((a, b) => a.index - b.index);
 }
 

@@ -69,17 +69,23 @@ static void set_score(const char *score) {
   close(fd);
 }
 
+/* From its birth on: else the signal that it is to wait for may end it. */
+static sigset_t block_sigterm(void) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigprocmask(SIG_BLOCK, &signals, 0);
+  return signals;
+}
+
 static void wait_for(const char *what) {
   if (!strcmp(what, "line")) {
     char byte;
     while (read(0, &byte, 1) == 1 && byte != '\n') {
     }
   } else if (!strcmp(what, "SIGTERM")) {
-    sigset_t signals;
+    sigset_t signals = block_sigterm();
     int received;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigprocmask(SIG_BLOCK, &signals, 0);
     sigwait(&signals, &received);
   } else {
     sleep_ms(atol(what));
@@ -158,6 +164,7 @@ static int launch(int argc, char **argv) {
       }
       if (pid == 0) {
         dup2(executed[1], BORN_FD);
+        if (!strcmp(argv[6], "SIGTERM")) block_sigterm();
         if (!exec) say_born();
         join_cgroup(procs);
         if (exec) become_hog(argv + 6, started);
