@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { THREAD_NAME } from '../../src/capture/stuck-thread.ts';
 import { AgentProcess } from '../agent-process.ts';
 import { PATIENCE_MS } from '../patience.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
@@ -23,12 +24,19 @@ async function startStuck(t: TestContext, nodeOptions: readonly string[] = []): 
   return agent;
 }
 
-/** A thread of it waits in openat(2) for a path that is not relative to a descriptor (AT_FDCWD is -100). */
+/** Its capture thread waits in openat(2) for a path that is not relative to a descriptor (AT_FDCWD is -100). */
 function isStuck({ pid }: AgentProcess): boolean {
   const folder = `/proc/${pid}/task`;
-  return readdirSync(folder).some((thread) =>
-    /^\d+ 0xf+9c /.test(readFileSync(`${folder}/${thread}/syscall`, 'utf8')),
-  );
+  return readdirSync(folder).some((thread) => {
+    try {
+      const [name, call] = ['comm', 'syscall'].map((file) =>
+        readFileSync(`${folder}/${thread}/${file}`, 'utf8'),
+      );
+      return name === `${THREAD_NAME}\n` && /^\d+ 0xf+9c /.test(call ?? '');
+    } catch {
+      return false; // It has ended meanwhile.
+    }
+  });
 }
 
 function says({ log }: AgentProcess, message: string): boolean {

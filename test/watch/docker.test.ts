@@ -95,7 +95,7 @@ describe('the watch of Docker, where Docker misbehaves', () => {
     docker.status = 500;
     watch.start();
     for (let failures = 1; failures <= 8; failures++) {
-      await until(() => diary.lost.length === failures, `failure ${failures}`);
+      await until(() => diary.lost.length === failures && waits.length > 0, `failure ${failures}`);
       assert.deepEqual(watch.status, { works: false, problem: 'HTTP 500 {"message":"not now"}' });
       if (failures === 8) docker.status = 200;
       waits.pop()!();
