@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { decodeProgress, encodeProgress } from '../src/cluster-watch/backlog.ts';
 import { annotationOf } from '../src/kubernetes/lease-record.ts';
 import { AgentProcess } from './agent-process.ts';
@@ -259,6 +260,8 @@ describe('oom-witness watch', () => {
     lease.spec.holderIdentity = 'another';
     cluster.api.put(LEASE, lease);
     await replica.until(() => said(replica, 'the lease is lost'), 'losing the lease');
+    // A try that was under way has come by then, however late this process reads it.
+    for (let turn = 0; turn < 10; turn++) await nextTurn();
     works = true;
     assert.equal(await replica.exited(), 1);
     assert.deepEqual(accepted, []);

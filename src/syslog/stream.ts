@@ -9,7 +9,7 @@ import type { Transport } from './transport.ts';
 export type Framing = 'octet-counting' | 'newline' | 'none';
 
 /** Reading the server's refusal needs a round trip at least; a server on this machine answers within it. */
-const LEAST_SETTLE_MS = 20;
+export const LEAST_SETTLE_MS = 20;
 const MOST_SETTLE_MS = 1000;
 
 export class StreamTransport implements Transport {
@@ -74,8 +74,11 @@ export async function untilRead(
   write().then(() => {
     const settleMs = Math.min(Math.max(LEAST_SETTLE_MS, 2 * roundTripMs), MOST_SETTLE_MS);
     settling = setTimeout(() => {
-      ended = true;
-      socket.end();
+      // What has come while this process stood still is read before.
+      setImmediate(() => {
+        ended = true;
+        socket.end();
+      });
     }, settleMs);
   }, reject);
   await promise.finally(() => clearTimeout(settling));

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:dgram';
 import { once } from 'node:events';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { dgram, dns } from '../net/lazy-builtins.ts';
 import type { SyslogMessage } from './message.ts';
@@ -58,4 +58,6 @@ async function sendAll(
     await send(bytes);
   }
   await sleep(REFUSAL_MS, undefined, { signal });
+  // What has come while this process stood still is read before.
+  await nextTurn();
 }

@@ -144,6 +144,8 @@ test('a server that has not read everything when it dies: a wish to retry', asyn
 });
 
 test('a server that refuses by closing: a wish to retry', async (t) => {
+  // However late it does.
+  t.mock.timers.enable({ apis: ['setTimeout'] });
   for (const proto of ['tcp', 'tls']) {
     const certificates = makeCertificates(t);
     const refusing = await receiveStream(
@@ -160,6 +162,7 @@ test('a server that refuses by closing: a wish to retry', async (t) => {
 });
 
 test('TLS: a client certificate that is missing or a server that is not the right one: never delivered', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
   const { ca, strangerCa, serverCert, serverKey, clientCert, clientKey } = makeCertificates(t);
   const receiver = await receiveStream(t, {
     ca: readFileSync(ca),
