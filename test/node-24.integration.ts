@@ -9,9 +9,10 @@ import { promisify } from 'node:util';
 import { AgentProcess, freshStateDir } from './agent-process.ts';
 import { launch, makeCgroup, whyNoKills } from './kills/kills.ts';
 import { cacheFolder } from './servers/cache.ts';
+import { ADDRESS_OF_NOBODY } from './servers/free-ports.ts';
 import { receiveUdp } from './servers/syslog-receiver.ts';
 import { until } from './sinks/contract.ts';
-import { addressOfNobody, Receiver } from './sinks/receiver.ts';
+import { Receiver } from './sinks/receiver.ts';
 
 const INSTALL_LIMIT_MS = 300_000;
 
@@ -100,7 +101,7 @@ describe('on Node.js 24', { skip }, () => {
     const agent = await start(t, [
       ...['--file', file, '--webhook-url', webhook.url, '--slack-webhook', `${slack.url}/services/x`],
       ...['--syslog-server', `127.0.0.1:${syslog.port}`, '--drain-timeout', '1s'],
-      ...['--elasticsearch-server', await addressOfNobody(), '--elasticsearch-index', 'oom'],
+      ...['--elasticsearch-server', ADDRESS_OF_NOBODY, '--elasticsearch-index', 'oom'],
     ]);
     const { victims } = await kill(t, agent);
     const refused = () => agent.log.find(({ sink }) => sink === 'elasticsearch');

@@ -1,6 +1,10 @@
 import { createServer, type Server } from 'node:net';
 
-/** Ports that nobody listens on, each another: for servers that must be told theirs, and for clients that are to find nobody. */
+/** For clients that are to find nobody: IANA has given it to no service, and the kernel gives one as low to no server that asks for any. */
+export const PORT_OF_NOBODY = 4;
+export const ADDRESS_OF_NOBODY = `http://127.0.0.1:${PORT_OF_NOBODY}`;
+
+/** Ports that nobody listens on, each another: for servers that must be told theirs. */
 export async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
     Array.from({ length: count }, async () => {

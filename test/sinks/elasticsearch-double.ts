@@ -107,15 +107,6 @@ export function conflict(id: string) {
   };
 }
 
-/** An address of this machine at which nobody listens. */
-export async function closedAddress(): Promise<string> {
-  const server = createTcpServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return `http://127.0.0.1:${port}`;
-}
-
 /** An address that takes connections and never says anything. */
 export async function silentAddress(t: Cleaner): Promise<string> {
   const sockets = new Set<Socket>();

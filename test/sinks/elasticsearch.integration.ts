@@ -24,9 +24,10 @@ import {
   startElasticsearch,
   USERNAME,
 } from '../servers/elasticsearch.ts';
+import { ADDRESS_OF_NOBODY } from '../servers/free-ports.ts';
 import { sinkContext } from './context.ts';
 import { testSinkContract, until } from './contract.ts';
-import { closedAddress, ElasticsearchDouble, silentAddress } from './elasticsearch-double.ts';
+import { ElasticsearchDouble, silentAddress } from './elasticsearch-double.ts';
 import { reasonOf } from './elasticsearch-sink.ts';
 
 const NEVER = new AbortController().signal;
@@ -175,7 +176,7 @@ describe(`elasticsearch ${ELASTICSEARCH_8}`, () => {
     const at = async (url: string) => openSink(undefined, { servers: [url], index });
     return {
       open: () => at(server.url),
-      openAgainstNothing: async () => at(await closedAddress()),
+      openAgainstNothing: async () => at(ADDRESS_OF_NOBODY),
       openAgainstSilence: async () => at(await silentAddress(t)),
       received: () => server.ids(index),
       restart: async () => {
@@ -400,7 +401,7 @@ describe(`elasticsearch ${ELASTICSEARCH_8} with security`, () => {
 
   test('two nodes, one of them dead, in either order', async (t) => {
     const server = await started();
-    const dead = (await closedAddress()).replace('http:', 'https:');
+    const dead = ADDRESS_OF_NOBODY.replace('http:', 'https:');
     for (const servers of [
       [dead, server.url],
       [server.url, dead],

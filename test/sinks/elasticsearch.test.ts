@@ -6,9 +6,10 @@ import { type AddressInfo, createServer } from 'node:net';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { containerKill, delivery, groupKill, KERNEL_VERSION_LINE, numbered, storm } from '../incidents.ts';
+import { ADDRESS_OF_NOBODY } from '../servers/free-ports.ts';
 import { NOW } from './context.ts';
 import { testSinkContract } from './contract.ts';
-import { closedAddress, ElasticsearchDouble, silentAddress } from './elasticsearch-double.ts';
+import { ElasticsearchDouble, silentAddress } from './elasticsearch-double.ts';
 import { openAt, reasonOf } from './elasticsearch-sink.ts';
 
 const NEVER = new AbortController().signal;
@@ -17,7 +18,7 @@ testSinkContract('elasticsearch', async (t) => {
   const double = await ElasticsearchDouble.start(t);
   return {
     open: () => openAt(double.url),
-    openAgainstNothing: async () => openAt(await closedAddress()),
+    openAgainstNothing: async () => openAt(ADDRESS_OF_NOBODY),
     openAgainstSilence: async () => openAt(await silentAddress(t)),
     received: async () => [...double.documents.keys()],
     restart: () => double.restart(),
@@ -137,7 +138,7 @@ test('credentials go with each request and never into a reason', async (t) => {
 
 test('of two nodes the dead one costs nothing: the other is asked within the same try', async (t) => {
   const double = await ElasticsearchDouble.start(t);
-  const sink = await openAt(`${await closedAddress()},${double.url}`, t);
+  const sink = await openAt(`${ADDRESS_OF_NOBODY},${double.url}`, t);
   for (const one of storm(4)) assert.deepEqual(await sink.deliver([one], NEVER), [{ kind: 'delivered' }]);
   assert.equal(double.requests.length, 4);
 });
@@ -145,7 +146,7 @@ test('of two nodes the dead one costs nothing: the other is asked within the sam
 test('all nodes down for a long time: the first try after it is a delivery', async (t) => {
   const double = await ElasticsearchDouble.start(t);
   double.answer = () => ({ status: 503 });
-  const sink = await openAt(`${await closedAddress()},${double.url}`, t);
+  const sink = await openAt(`${ADDRESS_OF_NOBODY},${double.url}`, t);
   for (const one of storm(50)) reasonOf((await sink.deliver([one], NEVER))[0]!, 'retry');
   double.answer = () => undefined;
   assert.deepEqual(await sink.deliver([delivery(containerKill())], NEVER), [{ kind: 'delivered' }]);

@@ -12,7 +12,7 @@ import { type KafkaSettings, loadKafkaJS } from '../../src/kafka/client.ts';
 import type { Delivery, Outcome, Sink, SinkContext } from '../../src/sink.ts';
 import { type Certificates, makeCertificates } from '../fixtures/tls.ts';
 import { containerKill, delivery, groupKill, storm, valid } from '../incidents.ts';
-import { freePort } from '../servers/free-ports.ts';
+import { PORT_OF_NOBODY } from '../servers/free-ports.ts';
 import {
   KafkaServer,
   type Listener,
@@ -105,7 +105,7 @@ testSinkContract('kafka 4.3', async (t) => {
     openSink(t, settings(topic, broker));
   return {
     open: () => opened(kafka.address()),
-    openAgainstNothing: async () => opened({ host: '127.0.0.1', port: await freePort() }),
+    openAgainstNothing: async () => opened({ host: '127.0.0.1', port: PORT_OF_NOBODY }),
     openAgainstSilence: async () => opened({ host: '127.0.0.1', port: await silentPort(t) }),
     received: async () => (await kafka.read(topic)).map(({ key }) => key ?? 'no key'),
     restart: async () => {
@@ -372,9 +372,8 @@ test('a frozen broker: an abort ends it at once, and no connection stays', async
 test('brokers that are down or silent do not matter while one is up', async (t) => {
   const topic = await newTopic();
   const { host, port } = kafka.address();
-  const dead = await freePort();
   for (const [other, tries] of [
-    [dead, 1],
+    [PORT_OF_NOBODY, 1],
     [await silentPort(t), 2],
   ] as const) {
     const sink = await openSink(t, settings(topic, { host: `127.0.0.1:${other},${host}`, port }));

@@ -20,9 +20,9 @@ import {
 } from '../incidents.ts';
 import { ApiDouble, type Fault } from '../kubernetes/api-double.ts';
 import { type ApiObject, resourcePath } from '../kubernetes/object-store.ts';
+import { ADDRESS_OF_NOBODY } from '../servers/free-ports.ts';
 import { sinkContext } from './context.ts';
 import { testSinkContract, until } from './contract.ts';
-import { addressOfNobody } from './receiver.ts';
 
 const NEVER = new AbortController().signal;
 const ALWAYS = Number.POSITIVE_INFINITY;
@@ -43,7 +43,7 @@ testSinkContract(
     return {
       open: () => openAt(double.kubeconfig()),
       openAgainstNothing: async () => {
-        const server = (await addressOfNobody()).replace('http:', 'https:');
+        const server = ADDRESS_OF_NOBODY.replace('http:', 'https:');
         return openAt(double.kubeconfig(undefined, { server }));
       },
       openAgainstSilence: async () => {

@@ -137,13 +137,3 @@ export class Receiver {
 function* babble(): Generator<Buffer> {
   for (;;) yield Buffer.alloc(64 * 1024, 'x');
 }
-
-/** The address of a port of this machine at which nobody listens. */
-export async function addressOfNobody(): Promise<string> {
-  const server = http.createServer().listen(0, 'localhost');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return `http://localhost:${port}`;
-}

@@ -28,9 +28,10 @@ import {
   unitKill,
   valid,
 } from '../incidents.ts';
+import { ADDRESS_OF_NOBODY } from '../servers/free-ports.ts';
 import { sinkContext } from './context.ts';
 import { testSinkContract } from './contract.ts';
-import { addressOfNobody, type Reaction, type ReceivedRequest, Receiver } from './receiver.ts';
+import { type Reaction, type ReceivedRequest, Receiver } from './receiver.ts';
 
 const NEVER = new AbortController().signal;
 
@@ -154,7 +155,7 @@ testSinkContract(
     const openAt = (url: string) => slack.open(settings({ 'slack-webhook': url }), sinkContext());
     return {
       open: () => openAt(`${receiver.url}/services/T0/B0/x`),
-      openAgainstNothing: async () => openAt(await addressOfNobody()),
+      openAgainstNothing: async () => openAt(ADDRESS_OF_NOBODY),
       openAgainstSilence: async () => {
         const silent = await Receiver.start(t, { tls: certificates, react: () => 'hang' });
         return openAt(silent.url);

@@ -11,7 +11,7 @@ import { loadUnixDatagram } from '../../src/kernel/unix-datagram.ts';
 import type { Outcome, Sink, SinkContext } from '../../src/sink.ts';
 import { makeCertificates } from '../fixtures/tls.ts';
 import { containerKill, delivery, groupKill, HOST, KERNEL_VERSION_LINE, storm } from '../incidents.ts';
-import { freePort } from '../servers/free-ports.ts';
+import { PORT_OF_NOBODY } from '../servers/free-ports.ts';
 import {
   receiveNothing,
   receiveStream,
@@ -73,7 +73,7 @@ function overNetwork(
     const to = (port: number) => openSink({ ...texts, server: `127.0.0.1:${port}` });
     return {
       open: () => to(receiver.port),
-      openAgainstNothing: async () => to(await freePort()),
+      openAgainstNothing: async () => to(PORT_OF_NOBODY),
       openAgainstSilence: async () => to(await receiveNothing(t)),
       received: async () => incidentIds(receiver.messages),
       restart: () => receiver.restart(),
@@ -196,7 +196,7 @@ test('TLS: renewed certificates are used without a restart', async (t) => {
 });
 
 test('UDP: a closed port is noticed', async () => {
-  const sink = await openSink({ proto: 'udp', server: `127.0.0.1:${await freePort()}` });
+  const sink = await openSink({ proto: 'udp', server: `127.0.0.1:${PORT_OF_NOBODY}` });
   assertAllRetry(await sink.deliver(storm(1), NEVER), /ECONNREFUSED/);
 });
 

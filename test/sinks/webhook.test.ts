@@ -7,9 +7,10 @@ import { OptionError } from '../../src/config/option.ts';
 import type { Outcome, Sink, SinkContext } from '../../src/sink.ts';
 import { makeCertificates } from '../fixtures/tls.ts';
 import { containerKill, delivery, groupKill, storm, valid } from '../incidents.ts';
+import { ADDRESS_OF_NOBODY } from '../servers/free-ports.ts';
 import { NOW, sinkContext } from './context.ts';
 import { testSinkContract, until } from './contract.ts';
-import { addressOfNobody, Receiver } from './receiver.ts';
+import { Receiver } from './receiver.ts';
 
 const NEVER = new AbortController().signal;
 
@@ -45,7 +46,7 @@ for (const scheme of ['http', 'https'])
       webhook.open(settings({ ...texts, 'webhook-url': url }), sinkContext());
     return {
       open: () => openAt(receiver.url),
-      openAgainstNothing: async () => openAt(await addressOfNobody()),
+      openAgainstNothing: async () => openAt(ADDRESS_OF_NOBODY),
       openAgainstSilence: async () => {
         const silent = await Receiver.start(t, { tls, react: () => 'hang' });
         return openAt(silent.url);
