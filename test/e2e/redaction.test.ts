@@ -13,7 +13,10 @@ const skip = whyNoKills() ?? false;
 
 /** Each stands for one form in which secrets are given; nothing else on the machine holds these texts. */
 const SECRETS = ['s3cr3tA', 's3cr3tB', 's3cr3tC', 's3cr3tD', 's3cr3tE', 's3cr3tF', 's3cr3tG'] as const;
+/** By which the victims of this test are told from others. */
+const OURS = `--test=${process.pid}`;
 const ARGUMENTS = [
+  OURS,
   '--index=%d',
   '--password=s3cr3tA',
   'curl',
@@ -66,6 +69,13 @@ async function collect(t: TestContext, args: readonly string[]): Promise<Found> 
     'exec',
     'scan',
   ]);
+
+  // More than five kills at a time, those of other tests too, are one message there, without command lines.
+  const isToldBySlack = () => refusing.requests.some(({ body }) => body.includes(OURS));
+  while (!isToldBySlack()) {
+    const [one] = await launch(group, { count: 1, until: knows, text: ARGUMENTS });
+    await agent.until(() => agent.of([one?.pid ?? 0]).length === 1, 'telling one more kill');
+  }
 
   const { url } = agent.log.find(({ msg }) => msg === 'listening') as { url: string };
   const get = async (where: string) => (await fetch(new URL(where, url))).text();
