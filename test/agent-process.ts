@@ -163,7 +163,7 @@ export class AgentProcess {
       while (!condition()) {
         if (this.#isOver || isTooLate)
           throw new Error(
-            `the agent (exit code ${this.#child.exitCode}) is not ${what}:\n${this.stderr.join('\n')}\n${this.log.map((line) => JSON.stringify(line)).join('\n')}`,
+            `the agent (exit code ${this.#child.exitCode}, signal ${this.#child.signalCode}) is not ${what}:\n${this.stderr.join('\n')}\n${this.log.map((line) => JSON.stringify(line)).join('\n')}`,
           );
         await new Promise<void>((resolve) => {
           this.#changed = resolve;

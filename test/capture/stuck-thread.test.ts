@@ -53,9 +53,9 @@ describe('an agent whose capture thread is stuck in the kernel', { timeout: PATI
 
   it('ends at the second signal', async (t) => {
     const agent = await startStuck(t);
-    // At once: who waits for it to say that it leaves may come when it has left.
+    // At once: who waits for it to say that it leaves may come when it has left. Of two that wait the kernel may give it either first.
     agent.signal('SIGINT');
-    assert.equal(await agent.terminate(), 143);
+    assert.match(`${await agent.terminate()}`, /^(130|143)$/);
     assert.deepEqual(agent.stderr, [SAYS]);
   });
 
