@@ -9,9 +9,12 @@ import type { ProcFiles } from '../kernel/proc-files.ts';
 import { detached } from '../kernel/proc-files.ts';
 
 const MAX_BYTES = 8 << 20;
+/** What is left of a long command line for which there is no room; with very many of them, which the heap of this thread must hold. */
 const SHORT_COMMAND = 1024;
-/** What is kept until its secrets are taken out, of a command line that is going to be cut to SHORT_COMMAND. */
-const SHORT_UNREDACTED = 4096;
+const SHORTEST_COMMAND = 256;
+const VERY_FULL_BYTES = 32 << 20;
+/** Until its secrets are taken out, so many times as much is kept: what makes a word a secret may come after it (`| chpasswd`). */
+const LOOK_AHEAD = 4;
 
 const DROPPED = 'it had already dropped its memory when its command line was read';
 
@@ -127,8 +130,9 @@ export class Images {
         },
       );
     const args = command.args.join('\0');
-    const cut = this.#isTooMuch(args);
-    return new Image(cut ? this.#unredacted(wholeWords(args), short) : this.#unredacted(args), {
+    const room = this.#roomFor(args);
+    const cut = room < args.length;
+    return new Image(cut ? this.#cut(args, room) : this.#unredacted(args), {
       missing: undefined,
       executable: this.#files.executable(pid),
       cgroup: this.#files.cgroup(pid),
@@ -141,9 +145,10 @@ export class Images {
   restore(record: StoredImage): Image {
     const { executable, cgroup, redacted, readAt } = record;
     const args = record.args?.join('\0');
-    const cut = args !== undefined && this.#isTooMuch(args);
+    const room = args === undefined ? 0 : this.#roomFor(args);
+    const cut = args !== undefined && room < args.length;
     return new Image(
-      { args: cut ? short(args) : args, redacted },
+      { args: cut ? short(args, room) : args, redacted },
       {
         missing: args === undefined ? DROPPED : undefined,
         executable,
@@ -154,8 +159,9 @@ export class Images {
     );
   }
 
-  #isTooMuch(args: string): boolean {
-    return args.length > SHORT_COMMAND && this.#bytes + args.length > MAX_BYTES;
+  #roomFor({ length }: string): number {
+    if (length <= SHORT_COMMAND || this.#bytes + length <= MAX_BYTES) return length;
+    return this.#bytes < VERY_FULL_BYTES ? SHORT_COMMAND : SHORTEST_COMMAND;
   }
 
   /** One more has it. */
@@ -167,6 +173,10 @@ export class Images {
   /** One less has it. */
   release(image: Image): void {
     if (--image.references === 0) this.#bytes -= image.length;
+  }
+
+  #cut(args: string, most: number): Unredacted {
+    return this.#unredacted(wholeWords(args, most * LOOK_AHEAD), (redacted) => short(redacted, most));
   }
 
   /** @param cut what is kept of it without its secrets */
@@ -196,14 +206,14 @@ function fingerprintOf(args: string): string {
 }
 
 /** Only of what is redacted: half a secret's key would let the other half through. */
-function short(args: string): string {
-  return args.length > SHORT_COMMAND ? detached(args.slice(0, SHORT_COMMAND)) : args;
+function short(args: string, most: number): string {
+  return args.length > most ? detached(args.slice(0, most)) : args;
 }
 
 /** Not half a word, for what makes a word a secret may be at its end: `//user:password@`. */
-function wholeWords(args: string): string {
-  if (args.length <= SHORT_UNREDACTED) return args;
-  let end = SHORT_UNREDACTED;
+function wholeWords(args: string, most: number): string {
+  if (args.length <= most) return args;
+  let end = most;
   while (end > 0 && !/[\0\s]/.test(args[end] as string)) end--;
   return detached(args.slice(0, end));
 }

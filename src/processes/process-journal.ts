@@ -9,8 +9,7 @@
  * A command line loses its secrets when its line is written, which short-lived processes never get to. A flush stops
  * after BUDGET_MS, and the next one waits REST times as long as it took; what is left stays in its order. So huge command
  * lines make the journal late, and nothing else. What waits is bounded: its command lines count with those of the table
- * (images.ts), and when there are too many lines the journal is written afresh instead: the table knows without them who
- * is there.
+ * (images.ts), and when it is too much the journal is written afresh instead: the table knows without it who is there.
  */
 import {
   closeSync,
@@ -22,8 +21,8 @@ import {
   rmSync,
   writeSync,
 } from 'node:fs';
-import type { CaptureSource } from '../incident.ts';
 import type { Image, Images } from './images.ts';
+import { type Line, parseLine } from './journal-line.ts';
 import type { JournalReplay } from './journal-replay.ts';
 import type { Entry } from './process-entry.ts';
 import type { ProcessJournal, ProcessTable } from './process-table.ts';
@@ -35,8 +34,10 @@ const FLUSH_EVERY_MS = 20;
 const BUDGET_MS = 4;
 /** Whatever a line takes, four fifths of the time are left for others. */
 const REST = 4;
-/** Besides those of a rewrite: as many as the table has entries. */
-const MOST_PENDING = 100_000;
+/** 100,000 lines, or 4,000 with command lines of 4 KiB, of which one process can execute as many as it likes. */
+const MOST_PENDING_BYTES = 16 << 20;
+/** Of a line without its command line; an estimate. */
+const LINE_BYTES = 160;
 const SIGKILL = 9;
 /** After the disk failed. */
 const DISK_RETRY_MS = 60_000;
@@ -48,27 +49,12 @@ const FORK_TO_EXEC_MS = 1_000;
 const LARGEST = 128 << 20;
 const NEWLINE = 0x0a;
 
-type Line =
-  | ['fork', number, number, number]
-  | ['exit', number, number, number]
-  | [
-      'is',
-      number,
-      number | null,
-      number | null,
-      CaptureSource,
-      number,
-      readonly string[] | null,
-      string | null,
-      string | null,
-      boolean,
-      number,
-    ];
-
 /** What a process was when the journal was told of it. */
 interface Sight extends Pick<Entry, 'pid' | 'parentPid' | 'start' | 'source'> {
   readonly image: Image;
   readonly readAt: number;
+  /** Of its command line. */
+  readonly bytes: number;
 }
 
 export class ProcessJournalFile implements ProcessJournal {
@@ -91,7 +77,8 @@ export class ProcessJournalFile implements ProcessJournal {
   /** How many lines a rewrite has when it is complete; undefined: it is. */
   #completeAt: number | undefined;
   #rewriteAt = SMALLEST_REWRITE;
-  #mostPending = MOST_PENDING;
+  /** Without those of a rewrite, whose command lines are the table's. */
+  #pendingBytes = 0;
 
   /**
    * @param images counts what is pending
@@ -113,7 +100,8 @@ export class ProcessJournalFile implements ProcessJournal {
   }
 
   image({ pid, parentPid, start, source, image }: Entry): void {
-    this.#append(pid, { pid, parentPid, start, source, image, readAt: image.readAt });
+    const { readAt, length: bytes } = image;
+    this.#append(pid, { pid, parentPid, start, source, image, readAt, bytes });
   }
 
   fork(pid: number, parentPid: number, time: number): void {
@@ -152,7 +140,7 @@ export class ProcessJournalFile implements ProcessJournal {
         if (!sameBoot(text, this.#bootId)) return 0;
         continue;
       }
-      const line = parse(text);
+      const line = parseLine(text);
       if (line === undefined) continue;
       tell(line, replay);
       last = Math.max(last, line[0] === 'is' ? line[5] : line[3]);
@@ -176,7 +164,7 @@ export class ProcessJournalFile implements ProcessJournal {
       table.tell(this);
       this.#completeAt = this.#settled + this.#pending.length;
       this.#rewriteAt = Number.POSITIVE_INFINITY;
-      this.#mostPending = this.#pending.length + MOST_PENDING;
+      this.#pendingBytes = 0;
       this.#writePending(BUDGET_MS);
     } catch (error) {
       this.#fail(error as Error);
@@ -203,7 +191,7 @@ export class ProcessJournalFile implements ProcessJournal {
       this.#fail(error as Error);
       return;
     }
-    if (this.#size > this.#rewriteAt || this.#pending.length > this.#mostPending) this.rewrite(table);
+    if (this.#size > this.#rewriteAt || this.#pendingBytes > MOST_PENDING_BYTES) this.rewrite(table);
   }
 
   close(): void {
@@ -215,13 +203,17 @@ export class ProcessJournalFile implements ProcessJournal {
     if (this.#fd === undefined) return;
     this.#fresh.get(pid)?.push(this.#settled + this.#pending.length);
     this.#pending.push(line);
+    this.#pendingBytes += bytesOf(line);
     if ('image' in line) this.#images.retain(line.image);
   }
 
   #takeBack(index: number): void {
     const line = this.#pending[index];
     this.#pending[index] = undefined;
-    if (line !== undefined && 'image' in line) this.#images.release(line.image);
+    if (line === undefined) return;
+    const isOfRewrite = this.#completeAt !== undefined && this.#settled + index < this.#completeAt;
+    if (!isOfRewrite) this.#pendingBytes -= bytesOf(line);
+    if ('image' in line) this.#images.release(line.image);
   }
 
   #writePending(budget: number): void {
@@ -295,6 +287,10 @@ function readJournal(path: string): Buffer | undefined {
   }
 }
 
+function bytesOf(line: Line | Sight): number {
+  return LINE_BYTES + ('image' in line ? line.bytes : 0);
+}
+
 function lineOf({ pid, parentPid, start, source, readAt, image }: Sight): Line {
   return [
     'is',
@@ -334,53 +330,6 @@ function tell(line: Line, replay: JournalReplay): void {
       });
       return;
   }
-}
-
-function parse(line: string): Line | undefined {
-  try {
-    const value = JSON.parse(line);
-    return isLine(value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-const isNumber = (value: unknown) => typeof value === 'number';
-const isText = (value: unknown) => typeof value === 'string';
-const isSource = (value: unknown) => SOURCES.has(value as CaptureSource);
-const isArgs = (value: unknown) => Array.isArray(value) && value.every(isText);
-const isFlag = (value: unknown) => typeof value === 'boolean';
-const orNull = (is: (value: unknown) => boolean) => (value: unknown) => value === null || is(value);
-
-const SOURCES: ReadonlySet<CaptureSource> = new Set(['exec', 'scan', 'inherited']);
-
-/** What may stand in each place. */
-const SHAPES: ReadonlyMap<unknown, readonly ((value: unknown) => boolean)[]> = new Map([
-  ['fork', [isNumber, isNumber, isNumber]],
-  ['exit', [isNumber, isNumber, isNumber]],
-  [
-    'is',
-    [
-      isNumber,
-      orNull(isNumber),
-      orNull(isNumber),
-      isSource,
-      isNumber,
-      orNull(isArgs),
-      orNull(isText),
-      orNull(isText),
-      isFlag,
-      isNumber,
-    ],
-  ],
-]);
-
-/** A damaged line would otherwise stop each start anew, or come out in an incident. */
-function isLine(value: unknown): value is Line {
-  if (!Array.isArray(value)) return false;
-  const [kind, ...rest] = value;
-  const shape = SHAPES.get(kind);
-  return shape?.length === rest.length && shape.every((fits, place) => fits(rest[place]));
 }
 
 function sameBoot(line: string, bootId: string): boolean {

@@ -111,4 +111,27 @@ describe('the secrets in a command line', () => {
     }
     assert.equal(lookup.capture(399, 50_010)?.args?.[0]?.length, 1_024);
   });
+
+  it('are waited for in less of a command line where there are very many', (t) => {
+    const java = ['java', '-Dx=y '.repeat(1_000)];
+    const script = ['sh', '-c', `echo ${'hunter2 '.repeat(50)}| chpasswd${' -m'.repeat(1_000)}`];
+    const files = {
+      commandLine: (pid: number) => ({ args: pid === 7 ? script : java, truncated: false }),
+      executable: () => undefined,
+      cgroup: () => undefined,
+      stat: () => ({ parentPid: 1, start: 50_000 }),
+    } as unknown as ProcFiles;
+    const { table, events, lookup } = setup(t, { files });
+    for (let pid = 100; pid < 12_100; pid++) events.exec(pid, 50_000);
+    assert.ok(table.bytes < (32 << 20) + 12_000 * (1_024 + 200), `${table.bytes}`);
+    const captured = lookup.capture(12_099, 50_010);
+    assert.deepEqual(captured?.args, ['java', '-Dx=y '.repeat(42).slice(0, 251)]);
+    assert.equal(captured?.truncated, true);
+    events.exec(7, 50_000);
+    assert.deepEqual(lookup.capture(7, 50_010)?.args, [
+      'sh',
+      '-c',
+      script[2]!.replaceAll('hunter2', '***').slice(0, 250),
+    ]);
+  });
 });

@@ -243,24 +243,30 @@ describe('the journal of processes', () => {
       assert.equal(lookup.capture(pid, 50_005)?.source === 'kernel-comm', false);
   });
 
-  it('is written afresh instead when more waits than the table has room for', (t) => {
-    const { proc, file, clock, start } = setup(t);
-    const { journal, table, events } = start();
-    for (let pid = 100; pid < 110; pid++) {
-      proc.set(pid, { args: ['daemon'], startTicks: 1_000 });
-      events.exec(pid, 50_001);
-    }
-    for (let i = 0; i <= 100_000; i++) journal.exit(7, SIGKILLED, 50_000);
-    clock.now = journal.dueAt;
-    journal.flush(table, clock.now);
-    journal.flush(table, Number.POSITIVE_INFINITY);
-    const lines = readFileSync(file, 'utf8').trimEnd().split('\n').slice(1);
-    assert.equal(lines.length, 10);
-    assert.deepEqual(
-      lines.map((line) => JSON.parse(line)[1]),
-      [100, 101, 102, 103, 104, 105, 106, 107, 108, 109],
-    );
-  });
+  for (const [what, exits, execs] of [
+    ['lines', 110_000, 0],
+    ['command lines', 95_000, 20],
+  ] as const)
+    it(`is written afresh instead when too many ${what} wait`, (t) => {
+      const { proc, file, clock, start } = setup(t);
+      const { journal, table, events } = start();
+      const daemons = Array.from({ length: 10 }, (_, index) => 100 + index);
+      for (const pid of daemons) {
+        proc.set(pid, { args: ['daemon', 'x '.repeat(50_000)], startTicks: 1_000 });
+        events.exec(pid, 50_001);
+      }
+      for (let i = 0; i < exits; i++) journal.exit(7, SIGKILLED, 50_000);
+      for (let i = 0; i < execs; i++) events.exec(109, 50_001);
+      clock.now = journal.dueAt;
+      journal.flush(table, clock.now);
+      assert.ok(table.bytes < 1_100_000, 'what waits is in the table, too');
+      journal.flush(table, Number.POSITIVE_INFINITY);
+      const lines = readFileSync(file, 'utf8').trimEnd().split('\n').slice(1);
+      assert.deepEqual(
+        lines.map((line) => JSON.parse(line)[1]),
+        daemons,
+      );
+    });
 
   it('belongs to one boot only', (t) => {
     const { proc, start } = setup(t);
