@@ -27,6 +27,8 @@ const LINES_AFTER_KILL = 1_000;
 const LINES_AFTER_HEADER = 100_000;
 /** A name can break its line into 16: the record after a kill may be the rest of it. */
 const STAMPS_AFTER_KILL = 16;
+/** Whoever can write to the log can begin a report that never ends. Of a long one the first are kept. */
+const MOST_STAMPS = 1_000;
 /** A second that stands still for a record of the next one is no gap. */
 const SECOND_MS = 1_000;
 /** A file that collects the logs of more hosts than this has reports of so few of them at the same time. */
@@ -166,12 +168,13 @@ export class LogReports implements LineTaker {
     const kills = record.text.includes('Kill');
     // A kill whose name holds newlines is known by the place of its last line.
     this.#sinceKill = kills ? 0 : this.#sinceKill + 1;
-    if (this.#sinceKill <= STAMPS_AFTER_KILL) this.#stamps.set(record.sequence, record);
     host.assembler.push(
       record.timestampUs === undefined ? { ...record, timestampUs: this.#clockOf(record, host) } : record,
     );
     if (kills || record.text.includes('oom-k')) this.#stale = 0;
-    if (!kills && this.idle) this.#stamps.clear();
+    if (this.idle) this.#stamps.clear();
+    else if (this.#sinceKill <= STAMPS_AFTER_KILL && this.#stamps.size < MOST_STAMPS)
+      this.#stamps.set(record.sequence, record);
   }
 
   #hostOf({ host: name }: LogRecord): Host {
