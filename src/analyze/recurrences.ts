@@ -16,7 +16,7 @@ export class Recurrences {
     const times = this.#times.get(key) ?? [];
     this.#times.set(key, times);
     const time = Date.parse(incident.time);
-    const place = times.findLastIndex((each) => each <= time) + 1;
+    const place = firstAfter(times, time);
     const first = firstAfter(times, time - DAY_MS);
     const earlier = place - first;
     const spans = earlier > 0 && isTimeKnown(incident);
