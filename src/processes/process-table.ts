@@ -108,7 +108,7 @@ export class ProcessTable {
 
   /** It died unseen, perhaps by the OOM killer: kept as long as the killed are. */
   vanish(entry: Entry): void {
-    this.#dead.bury(entry, true, this.#now());
+    this.exit(entry, SIGKILL, this.#now());
   }
 
   /** Those of the dead whom nobody will ask for any more. */

@@ -9,7 +9,7 @@ import { ProcessJournalFile } from '../../src/processes/process-journal.ts';
 import { FakeProc } from '../fake-proc.ts';
 import { PATIENCE_MS } from '../patience.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
-import { EXITED, processesOf, SIGKILLED } from './processes.ts';
+import { EPOCH, EXITED, processesOf, SIGKILLED } from './processes.ts';
 
 function setup(t: TestContext) {
   const folder = temporaryFolder(t, 'oom-witness-journal');
@@ -41,7 +41,7 @@ function setup(t: TestContext) {
     scan.begin();
     scan.continue(1_000);
     journal.rewrite(table);
-    return { journal, table, events, lookup, restored };
+    return { journal, table, scan, events, lookup, restored };
   };
   return { proc, file, clock, redacted, cost, start };
 }
@@ -106,6 +106,25 @@ describe('the journal of processes', () => {
     const second = start();
     assert.deepEqual(second.lookup.capture(7, 55_000)?.args, ['old']);
     assert.deepEqual(second.lookup.capture(7, 59_500)?.args, ['new']);
+  });
+
+  it('tells the next run who a successor is, also where only scans have seen it', (t) => {
+    const { proc, start } = setup(t);
+    proc.set(7, { args: ['old'], parentPid: 3, startTicks: 5_000 });
+    const { journal, table, scan } = start();
+    proc.set(7, { args: ['new'], parentPid: 4, startTicks: 5_800 });
+    scan.refresh(10, true);
+    journal.flush(table, Number.POSITIVE_INFINITY);
+    proc.remove(7);
+    const { lookup } = start();
+    for (const [time, args, parentPid, start] of [
+      [55_000, ['old'], 3, 50_000],
+      [59_500, ['new'], 4, 58_000],
+    ] as const) {
+      const captured = lookup.capture(7, time);
+      assert.deepEqual(captured?.args, args);
+      assert.deepEqual([captured?.parentPid, captured?.startedAt], [parentPid, EPOCH + start]);
+    }
   });
 
   it('writes nothing of a process that came and went by itself, unless somebody came from it', (t) => {
