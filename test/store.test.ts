@@ -420,9 +420,11 @@ test('an older version takes over from a newer one what it can read: nothing is 
   newer.saveBookmark('pod status', '2026-11-21T03:14:00Z');
   newer.close();
   const database = new DatabaseSync(file);
-  database.exec(
-    'PRAGMA user_version = 99; ALTER TABLE incident ADD COLUMN colour TEXT; CREATE TABLE more (n INTEGER)',
-  );
+  database.exec(`
+    PRAGMA user_version = 99; ALTER TABLE incident ADD COLUMN colour TEXT; CREATE TABLE more (n INTEGER);
+    INSERT INTO incident (id, stored_at, time, workload, json) VALUES
+      ('another form', 1, 1, '', '{"id":"another form","victim":{}}'), ('no object', 1, 1, '', 'null');
+  `);
   database.close();
 
   const { store, said } = openStore(t, { stateDir: folder, now: () => START });

@@ -3,6 +3,7 @@ import type { Incident } from '../incident.ts';
 import type { Ledger } from './ledger.ts';
 import { transaction } from './schema.ts';
 import { sqliteCode } from './trouble.ts';
+import { workloadKey } from './workload-key.ts';
 
 type Row = Record<string, unknown>;
 
@@ -79,9 +80,12 @@ function readable(statement: StatementSync, ...values: number[]): Row[] {
   return rows;
 }
 
+/** Undefined also for what is no incident as this version has them: it would take all others with it. */
 function parsed(json: string): Incident | undefined {
   try {
-    return JSON.parse(json) as Incident;
+    const incident = JSON.parse(json) as Incident;
+    workloadKey(incident);
+    return typeof incident.id === 'string' ? incident : undefined;
   } catch {
     return undefined;
   }
