@@ -30,8 +30,9 @@ import type { ProcessJournal, ProcessTable } from './process-table.ts';
 const FORMAT = 1;
 /** Long enough to write a busy machine's short-lived processes not at all, short enough to lose nearly nothing. */
 const FLUSH_EVERY_MS = 20;
-/** Of one flush; its last line may take longer. */
+/** Of one flush, and of the last one; its last line may take longer. */
 const BUDGET_MS = 4;
+const LAST_BUDGET_MS = 1_000;
 /** Whatever a line takes, four fifths of the time are left for others. */
 const REST = 4;
 /** 100,000 lines, or 4,000 with command lines of 4 KiB, of which one process can execute as many as it likes. */
@@ -176,7 +177,7 @@ export class ProcessJournalFile implements ProcessJournal {
    * what happened in the last FLUSH_EVERY_MS before a `kill -9` is not in the journal; the next run's scan finds whoever is
    * still there.
    *
-   * @param now CLOCK_MONOTONIC, ms; infinity: the last flush writes all that there is
+   * @param now CLOCK_MONOTONIC, ms; infinity: the last flush, due in any case, and LAST_BUDGET_MS
    */
   flush(table: ProcessTable, now: number): void {
     if (this.#fd === undefined) {
@@ -186,7 +187,7 @@ export class ProcessJournalFile implements ProcessJournal {
     }
     if (now < this.dueAt) return;
     try {
-      this.#writePending(now === Number.POSITIVE_INFINITY ? now : BUDGET_MS);
+      this.#writePending(now === Number.POSITIVE_INFINITY ? LAST_BUDGET_MS : BUDGET_MS);
     } catch (error) {
       this.#fail(error as Error);
       return;

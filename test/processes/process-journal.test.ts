@@ -220,6 +220,19 @@ describe('the journal of processes', () => {
     assert.equal(journal.dueAt, 60_350);
   });
 
+  it('does not keep the agent from ending, however much is left to write', (t) => {
+    const { proc, clock, cost, start } = setup(t);
+    const { journal, table, events } = start();
+    for (let pid = 100; pid < 150; pid++) {
+      proc.set(pid, { args: ['daemon'] });
+      events.exec(pid, 50_001);
+    }
+    cost.ms = 100;
+    const before = clock.now;
+    journal.flush(table, Number.POSITIVE_INFINITY);
+    assert.equal(clock.now - before, 1_000);
+  });
+
   it('counts for the memory in use what it has not written yet', (t) => {
     const { proc, start } = setup(t);
     const { journal, table, events } = start();
