@@ -73,7 +73,11 @@ export class Image {
     const isUnredacted = 'redact' in this.#command && 'redact' in other.#command;
     if (isUnredacted && this.#command.args === other.#command.args) return true;
     const fingerprint = this.#fingerprint;
-    return (fingerprint !== undefined && fingerprint === other.#fingerprint) || this.args === other.args;
+    if (fingerprint !== undefined && fingerprint === other.#fingerprint) return true;
+    if (this.args !== other.args) return false;
+    // An earlier run read it, or only a secret is another one: the next time the fingerprint tells.
+    other.#command = this.#command;
+    return true;
   }
 
   get #fingerprint(): string | undefined {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import type { ProcFiles } from '../../src/kernel/proc-files.ts';
+import { newEntry } from '../../src/processes/process-entry.ts';
 import { Redactor } from '../../src/redact.ts';
 import { EXITED, SIGKILLED, setup as setupProcesses } from './processes.ts';
 
@@ -57,6 +58,17 @@ describe('the secrets in a command line', () => {
     scan.refresh(10, false);
     scan.refresh(10, false);
     assert.equal(lookup.capture(7, 50_010)?.source, 'exec', 'only a secret is another one');
+  });
+
+  it('are taken out once more after a restart, and then no more', (t) => {
+    const { proc, images, table, scan, redactions } = setup(t);
+    proc.set(7, { args: ARGS });
+    const circumstances = { executable: '/usr/bin/x', cgroup: '/system.slice/x.service', truncated: false };
+    const known = images.restore({ args: REDACTED, redacted: 2, readAt: 40_000, ...circumstances });
+    table.add(newEntry(7, 1, 10_000, 'exec', known));
+    for (let i = 0; i < 4; i++) scan.refresh(10, false);
+    assert.equal(table.alive(7)?.source, 'exec');
+    assert.equal(redactions(), 1);
   });
 
   it('are found by the user’s own patterns', (t) => {
