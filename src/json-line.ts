@@ -3,7 +3,12 @@ const UNSEEN = /[\u007f-\u009f\u2028\u2029]/g;
 
 /** One value and its line feed: one line for every reader, Python's `splitlines` and Node.js' `readline` too. */
 export function jsonLine(value: unknown): string {
-  return `${JSON.stringify(value).replace(UNSEEN, escaped)}\n`;
+  return `${visibleJson(JSON.stringify(value))}\n`;
+}
+
+/** The same JSON, for every reader and terminal. */
+export function visibleJson(json: string): string {
+  return json.replace(UNSEEN, escaped);
 }
 
 function escaped(character: string): string {

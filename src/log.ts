@@ -1,6 +1,7 @@
 import { pino } from 'pino';
 import type { LogLevel } from './config/log-level.ts';
 import { clockTime, printable } from './format.ts';
+import { visibleJson } from './json-line.ts';
 
 export type LogFields = Readonly<Record<string, unknown>>;
 /** One line of the agent's own log. `message` is a constant phrase; what varies goes into `fields`. */
@@ -28,7 +29,7 @@ export function createLog({ level, readable, colour, write, redact, now }: LogOp
       timestamp: () => `,"time":"${new Date(now()).toISOString()}"`,
       formatters: { level: (label) => ({ level: label }) },
     },
-    { write: readable ? (line) => write(readableLine(JSON.parse(line), colour)) : write },
+    { write: (line) => write(readable ? readableLine(JSON.parse(line), colour) : visibleJson(line)) },
   );
   return (level, message, fields = {}) => {
     if (logger.isLevelEnabled(level)) logger[level](cleaned(fields, redact), redact(message));

@@ -41,6 +41,14 @@ describe('JSON, for machines', () => {
     assert.equal(lines[0]!.match(/"msg":/g)?.length, 1);
   });
 
+  test('what a terminal obeys, and what ends a line for some readers, is escaped', () => {
+    const lines: string[] = [];
+    const reason = 'no\u009b2J\u2028{"level":"error"}';
+    logTo(lines)('warn', 'trying again', { reason });
+    assert.match(lines[0]!, /^[ -~]*\n$/);
+    assert.equal(JSON.parse(lines[0]!).reason, reason);
+  });
+
   test('only from the chosen level on', () => {
     const lines: string[] = [];
     const log = logTo(lines, { level: 'warn' });

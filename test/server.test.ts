@@ -98,6 +98,18 @@ describe('what answers', () => {
     assert.equal((await get(url, '/api/incidents/%E0%A4%A')).status, 404);
   });
 
+  test('what a terminal obeys is escaped', async (t) => {
+    const incident = containerKill();
+    const process = { ...incident.process, command_line: 'x \u009b2J\u2028' };
+    const hostile = { ...incident, process };
+    const { url } = await start(t, { incidents: sourceOf([hostile]) });
+    for (const path of PRIVATE.slice(1, 3)) {
+      const { body } = await get(url, path);
+      assert.match(body, /x \\u009b2J\\u2028/);
+      assert.ok(body.includes(JSON.stringify(incident.id)));
+    }
+  });
+
   test('limit and before turn pages; "next" is where the next one begins', async (t) => {
     const all = storm(45).map(({ incident }) => incident);
     const { url } = await start(t, { incidents: sourceOf(all) });

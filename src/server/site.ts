@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Incident } from '../incident.ts';
+import { visibleJson } from '../json-line.ts';
 import { renderPage } from '../page.ts';
 import type { Recurrence } from '../sink.ts';
 import { AccessToken, isLoopback, isOwnHost } from './access.ts';
@@ -159,7 +160,9 @@ export class Site {
       const wantedNow = Math.min(READ_AT_ONCE, limit - count);
       const incidents = this.#options.incidents.recent(wantedNow, last);
       for (const incident of incidents) {
-        const isTaken = response.write(`${count++ === 0 ? '' : ','}\n${JSON.stringify(incident)}`);
+        const isTaken = response.write(
+          `${count++ === 0 ? '' : ','}\n${visibleJson(JSON.stringify(incident))}`,
+        );
         if (!isTaken) await drained(response);
         if (response.destroyed) return;
       }
@@ -178,7 +181,7 @@ export class Site {
       if (!(error instanceof URIError)) throw error;
     }
     if (incident === undefined) text(response, 404, 'no such incident');
-    else send(response, 200, JSON_TYPE, `${JSON.stringify(incident, undefined, 2)}\n`);
+    else send(response, 200, JSON_TYPE, `${visibleJson(JSON.stringify(incident, undefined, 2))}\n`);
   }
 }
 

@@ -3,6 +3,7 @@ import { pid } from 'node:process';
 import { encodeEvents } from '../event-format.ts';
 import { shown } from '../format.ts';
 import type { Incident } from '../incident.ts';
+import { visibleJson } from '../json-line.ts';
 import { fitCommand } from '../message/fit.ts';
 import { messageOf } from '../message.ts';
 import type { Delivery } from '../sink.ts';
@@ -63,7 +64,7 @@ export function oomNotifierMessages(
 ): SyslogMessage[] {
   const head = `${priority(facility, severity(incident, false))}${timestamp(new Date(now))} oom-notifier[${pid}]: `;
   return encodeEvents(incident, 'oom-notifier', kernelVersionLine, now).map(({ body }) => {
-    const line = (cmdline: string) => Buffer.from(head + JSON.stringify({ ...body, cmdline }));
+    const line = (cmdline: string) => Buffer.from(head + visibleJson(JSON.stringify({ ...body, cmdline })));
     const whole = String(body.cmdline);
     if (line(whole).length <= maxBytes) return { bytes: line(whole) };
     const room = maxBytes - line('').length;

@@ -67,6 +67,7 @@ for (const { what, incident } of hostileKills())
     for (const limit of [2048, 65_507]) {
       const [message] = oomNotifierMessages(incident, KERNEL_VERSION_LINE, 0, USER, limit);
       assert.ok(message!.bytes.length <= limit);
+      assert.doesNotMatch(message!.bytes.toString(), /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/);
       const { cmdline } = JSON.parse(message!.bytes.toString().replace(/^.*?\]: /, ''));
       const whole = incident.process.command_line!;
       assert.ok(cmdline === whole.toWellFormed() || cmdline === whole || cmdline.includes(' … '));
