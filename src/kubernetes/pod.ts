@@ -182,7 +182,7 @@ function splitId(text: string | undefined): { readonly runtime?: string; readonl
 
 function kept(all: Json, names: ReadonlySet<string>): Record<string, string> {
   const entries = Object.entries(all).filter(([name]) => names.has('*') || names.has(name));
-  return Object.fromEntries(entries.map(([name, value]) => [name, String(value).slice(0, VALUE_LIMIT)]));
+  return Object.fromEntries(entries.map(([name, value]) => [name, bounded(String(value))]));
 }
 
 /** Quantities stay text, as Kubernetes writes them (`64Mi`, `500m`). */
@@ -202,7 +202,12 @@ function list(value: unknown): readonly Json[] {
 }
 
 function text(value: unknown): string | undefined {
-  return typeof value === 'string' ? value.slice(0, VALUE_LIMIT) : undefined;
+  return typeof value === 'string' ? bounded(value) : undefined;
+}
+
+/** Half a character at the end would be no text any more: `encodeURIComponent` throws. */
+function bounded(value: string): string {
+  return value.slice(0, VALUE_LIMIT).toWellFormed();
 }
 
 function count(value: unknown): number | undefined {

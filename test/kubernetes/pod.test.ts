@@ -155,4 +155,13 @@ describe('an answer is not trusted', () => {
     );
     assert.equal(pod?.annotations.long?.length, 1024);
   });
+
+  it('and not within a character, of which a path of the API could not be made', () => {
+    const long = `${'z'.repeat(1023)}\u{1f600}`;
+    const ownerReferences = [{ controller: true, apiVersion: 'batch/v1', kind: 'Job', name: long }];
+    const metadata = { uid: 'a', name: 'x', namespace: 'y', annotations: { long }, ownerReferences };
+    const pod = knownPod({ metadata }, ALL);
+    for (const value of [pod?.owner?.name, pod?.annotations.long])
+      assert.equal(decodeURIComponent(encodeURIComponent(value!)), `${'z'.repeat(1023)}\ufffd`);
+  });
 });
