@@ -211,7 +211,7 @@ function fingerprintOf(args: string): string {
 
 /** Only of what is redacted: half a secret's key would let the other half through. */
 function short(args: string, most: number): string {
-  return args.length > most ? detached(args.slice(0, most)) : args;
+  return args.length > most ? detached(args.slice(0, most)).toWellFormed() : args;
 }
 
 /** Not half a word, for what makes a word a secret may be at its end: `//user:password@`. */

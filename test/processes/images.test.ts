@@ -98,6 +98,7 @@ describe('the secrets in a command line', () => {
     const lines = new Map([
       [7, withSecret(2_000)],
       [8, withSecret(5_000)],
+      [9, ['java', `${'x'.repeat(1_018)}${'\u{1f600}'.repeat(100)}`]],
     ]);
     const files = {
       commandLine: (pid: number) => ({
@@ -113,6 +114,7 @@ describe('the secrets in a command line', () => {
     for (const [pid, args] of [
       [7, ['java', 'postgres://shop:***@db/shop']],
       [8, ['java']],
+      [9, ['java', `${'x'.repeat(1_018)}\ufffd`]],
     ] as const) {
       const before = redactions();
       events.exec(pid, 50_000);
