@@ -478,18 +478,32 @@ test('a long table keeps the biggest, and says so', () => {
   assert.match(report?.unknown.raw ?? '', /left out/);
 });
 
-test('the page size shows where a process is printed in pages and in kB', () => {
+describe('the page size', () => {
   const head = '[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name';
-  const [report] = assemble(
-    log(
-      header('a'),
-      head,
-      '[     64]     0    64       1       1    61440        0             0 p',
-      choice(64),
-      kill(64),
-    ),
-  ).reports;
-  assert.partialDeepStrictEqual(report?.tasks?.[0], { total_vm: 65536, rss: 65536 });
+
+  test('shows where a process is printed in pages and in kB', () => {
+    const row = '[     64]     0    64       1       1    61440        0             0 p';
+    const [report] = assemble(log(header('a'), head, row, choice(64), kill(64))).reports;
+    assert.partialDeepStrictEqual(report?.tasks?.[0], { total_vm: 65536, rss: 65536 });
+  });
+
+  test('shows although the process has grown in between', () => {
+    const row = '[    640]     0   640       9       3    61440        0             0 p';
+    const [report] = assemble(log(header('a'), head, row, choice(640), kill(640))).reports;
+    assert.partialDeepStrictEqual(report?.tasks?.[0], { total_vm: 9 * 65536, rss: 3 * 65536 });
+  });
+
+  test('shows in the lists of free memory, where the table is cut out or was never printed', () => {
+    const { lines } = fixture('6.12-arm64-16k/global');
+    const pages = { active_anon: 56_714, free: 2_690, ram: 65_536 };
+    const bytes = Object.fromEntries(Object.entries(pages).map(([name, count]) => [name, count * 16_384]));
+    const withoutTable = lines.filter((line) => !/;\[ *(?:\d+|pid) *\]/.test(line));
+    assert.equal(withoutTable.length, lines.length - 3);
+    // Kernels without NUMA do not name the node.
+    const withoutNuma = withoutTable.map((line) => line.replace(';Node 0 DMA', ';DMA'));
+    for (const each of [lines, withoutTable, withoutNuma])
+      assert.partialDeepStrictEqual(assemble(each).reports[0]?.memory, bytes);
+  });
 });
 
 describe('damaged logs', () => {

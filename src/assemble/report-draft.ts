@@ -22,6 +22,8 @@ export interface Kill {
   readonly seen: Seen<'kill'>;
 }
 
+const COMMONEST_PAGE_SIZE = 4096;
+
 /** Kept in `raw` whatever else has to go. */
 const ESSENTIAL: ReadonlySet<Observation['kind']> = new Set<Observation['kind']>([
   'header',
@@ -119,7 +121,8 @@ export class ReportDraft {
     const first = victims[0];
     if (first === undefined) return undefined;
     const unknown: Record<string, string> = {};
-    const pageSize = this.#tasks.pageSize(first.pid, first.memory?.total_vm);
+    const pageSize =
+      this.head.pageSize ?? this.#tasks.pageSize(first.pid, first.memory?.total_vm) ?? COMMONEST_PAGE_SIZE;
     const memory = this.head.memory(pageSize);
     const oom = this.head.oom(this.#prefix, this.group !== undefined, unknown);
     if (this.#tasks.cut) unknown.tasks = `the 200 with the most memory of ${this.#tasks.seen}`;

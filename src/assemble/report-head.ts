@@ -15,6 +15,7 @@ export class ReportHead {
   #oldCgroups: Seen<'old-cgroups'> | undefined;
   #statisticsOf: string | undefined;
   #nodeStatistics = false;
+  #pageSize: number | undefined;
   readonly #usage = new Map<Seen<'usage'>['of'], Seen<'usage'>>();
   readonly #bytes = new Map<string, number>();
   readonly #pages = new Map<string, number>();
@@ -34,6 +35,11 @@ export class ReportHead {
   /** The kernel's release. */
   get kernel(): string | undefined {
     return this.#cpu?.kernel;
+  }
+
+  /** Bytes, where the kernel printed its lists of free memory. */
+  get pageSize(): number | undefined {
+    return this.#pageSize;
   }
 
   /** The cgroup that ran out of memory. */
@@ -75,6 +81,10 @@ export class ReportHead {
         return this.#nodeStatistics && addNew(this.#pages, seen.values);
       case 'node-bytes':
         return this.#nodeStatistics && addNew(this.#bytes, seen.values);
+      case 'page-size':
+        if (!this.#nodeStatistics) return false;
+        this.#pageSize ??= seen.bytes;
+        return true;
       case 'choice':
         this.#choice = seen;
         return true;

@@ -36,13 +36,15 @@ export class TaskTable {
   }
 
   /**
-   * The kernel's page size, by the one process that it prints in pages (the table) and in kB (the kill).
+   * The kernel's page size, by the one process that it prints in pages (the table) and in kB (the kill). Its other threads may
+   * map more or less memory in between.
    *
    * @param totalVm bytes
    */
-  pageSize(pid: number, totalVm: number | undefined): number {
+  pageSize(pid: number, totalVm: number | undefined): number | undefined {
     const pages = this.find(pid)?.totalVmPages;
-    return PAGE_SIZES.find((size) => totalVm && pages && pages * size === totalVm) ?? 4096;
+    if (!totalVm || !pages) return undefined;
+    return PAGE_SIZES.find((size) => Math.abs(pages * size - totalVm) < totalVm / 4);
   }
 
   tasks(pageSize: number): Task[] {

@@ -26,6 +26,7 @@ export type Observation =
   | { readonly kind: 'node-statistics' }
   | { readonly kind: 'node-pages'; readonly values: Numbers }
   | { readonly kind: 'node-bytes'; readonly values: Numbers }
+  | { readonly kind: 'page-size'; readonly bytes: number }
   | { readonly kind: 'task-columns'; readonly columns: readonly string[] }
   | { readonly kind: 'task-row'; readonly text: string }
   /** The `oom-kill:` line. */

@@ -6,7 +6,7 @@
  */
 import type { KillPrefix, Observation } from './observation.ts';
 import { boundedName, boundedPath, integer, kiB, LONGEST_NAME, pidOf, score } from './oom-numbers.ts';
-import { cgroupStatistics, nodeNumber, numbers, statistics } from './oom-statistics.ts';
+import { cgroupStatistics, freeLists, nodeNumber, numbers, statistics } from './oom-statistics.ts';
 
 export interface TaskRow {
   /** The thread that the row is about; not `tgid` when the first thread has exited. */
@@ -79,6 +79,9 @@ function observeByStart(text: string): Observation | undefined {
     case 0x4f: // O
       if (text === 'Mem-Info:') return { kind: 'node-statistics' };
       return text.startsWith('Memory cgroup stats for ') ? cgroupStatistics(text) : kill(text);
+    case 0x44: // D
+    case 0x4e: // N
+      return freeLists(text);
     case 0x54: // T
       return text.startsWith('Tasks in ') || text.startsWith('Task in ')
         ? cgroups(text)

@@ -13,6 +13,8 @@ const CGROUP_STATISTICS = /^Memory cgroup stats for (.*?): ?((?:[a-z_]+:\d+KB ?)
 const STATISTIC = /^[a-z][a-z0-9_]{0,60} \d+(?:\n|$)/;
 const NODE_PAGES = /^(?:\s*[a-z_]+:\d+)+\s*$/;
 const NODE_COUNT = /^(\d+) (total pagecache pages|pages in swap cache|pages RAM|pages reserved)$/;
+/** The free memory of a zone by the size of its pieces, the smallest of which is a page; without NUMA no node is named. */
+const FREE_LISTS = /^(?:Node \d+ )?(?:DMA|DMA32|Normal): \d+\*(\d{1,3})kB /;
 const NODE_SWAP = /^(Free|Total) swap += (\d+)kB$/;
 
 /** A line that begins with a digit, a space or a small letter. */
@@ -65,6 +67,11 @@ export function statistics(text: string): Observation | undefined {
 function nodePages(text: string): Observation | undefined {
   if (!NODE_PAGES.test(text)) return undefined;
   return { kind: 'node-pages', values: pairs(text, /([a-z_]+):(\d+)/g, integer) };
+}
+
+export function freeLists(text: string): Observation | undefined {
+  const bytes = kiB(FREE_LISTS.exec(text)?.[1]);
+  return bytes ? { kind: 'page-size', bytes } : undefined;
 }
 
 /** @param pattern finds a name and its value */
