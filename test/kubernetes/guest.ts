@@ -4,6 +4,7 @@ import { createReadStream, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { X64 } from '../lab/architectures.ts';
 import { CpioWriter, concatenate } from '../lab/cpio.ts';
 import { unpackTools } from '../lab/downloads.ts';
 import { libraryPath } from '../servers/apt.ts';
@@ -123,7 +124,7 @@ export async function guestCommand(
   say: (line: string) => void,
 ): Promise<{ readonly command: readonly string[]; readonly env: Readonly<Record<string, string>> }> {
   const at = (name: string) => path.join(folder, name);
-  const tools = await unpackTools();
+  const tools = await unpackTools(X64);
   const disk = await guestDisk(parts, say);
   await disk.writeInitramfs(at('node-b.base'));
   writeNodeFiles(at('node-b.files'), authority, images);
@@ -134,7 +135,7 @@ export async function guestCommand(
   return {
     command: [
       path.join(tools, 'usr/bin/qemu-system-x86_64'),
-      // As in test/lab/machine.ts, which says why.
+      // As in test/lab/architectures.ts, which says why.
       ...[
         '-accel',
         `tcg,thread=single,tb-size=${TRANSLATED_MIB}`,

@@ -33,7 +33,8 @@ interface Told {
   readonly incident: Incident;
 }
 
-export function judge(evidence: Evidence): Verdict {
+/** @param architecture of the guest, as the agent must call it */
+export function judge(evidence: Evidence, architecture: string): Verdict {
   const problems = [...evidence.troubles];
   const told = evidence.runs.flatMap((run) => incidentsOf(run, problems));
   for (const [id, count] of counted(told.map(({ incident }) => incident.id)))
@@ -57,7 +58,7 @@ export function judge(evidence: Evidence): Verdict {
     const [first] = telling;
     if (first === undefined) continue;
     found += expected.victims.length;
-    compare(expected, first.incident, problems);
+    compare(expected, architecture, first.incident, problems);
     exact += knowable(expected).filter((victim) => isExact(victim, first.incident)).length;
     for (const { capture } of first.incident.victims)
       sources[capture.source] = (sources[capture.source] ?? 0) + 1;
@@ -112,13 +113,19 @@ function incidentsOf(run: AgentRun, problems: string[]): Told[] {
   return told;
 }
 
-function compare(expected: ExpectedIncident, incident: Incident, problems: string[]): void {
+function compare(
+  expected: ExpectedIncident,
+  architecture: string,
+  incident: Incident,
+  problems: string[],
+): void {
   const what = describe(incident);
   const { oom } = incident;
   const differ = (field: string, seen: unknown, wanted: unknown) => {
     if (!isDeepStrictEqual(seen, wanted))
       problems.push(`${what}: ${field} is ${JSON.stringify(seen)}, not ${JSON.stringify(wanted)}`);
   };
+  differ('host.arch', incident.host.arch, architecture);
   differ('oom.scope', oom.scope, expected.scope);
   differ('oom.group_kill', oom.group_kill, expected.groupKill);
   // With its header the kernel's rate limit takes away the name of the limit.
@@ -129,8 +136,14 @@ function compare(expected: ExpectedIncident, incident: Incident, problems: strin
     expected.victims.map(({ pid }) => pid).sort(),
   );
   for (const victim of expected.victims) {
-    const process = incident.victims.find((each) => each.process.pid === victim.pid)?.process;
-    if (process === undefined) continue;
+    const told = incident.victims.find((each) => each.process.pid === victim.pid);
+    if (told === undefined) continue;
+    const { process, memory } = told;
+    // The kernel prints pages there and kB here. It may have grown in between.
+    const candidate = incident.tasks?.find(({ pid }) => pid === victim.pid);
+    const [there, here] = [candidate?.total_vm, memory?.total_vm];
+    if (there && here && (there > 2 * here || here > 2 * there))
+      problems.push(`${what}: total_vm is ${there} in tasks and ${here} in victims`);
     const known = expected.commandLine === 'known';
     const { command_args, cgroup } = process;
     const early = victim.before !== undefined;

@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { libraryPath } from '../servers/apt.ts';
+import type { Architecture } from './architectures.ts';
 import type { Evidence } from './evidence.ts';
 
 /** For a guest that hangs: none of those that do not takes a quarter of it, unless others keep the processor busy. */
@@ -12,6 +13,7 @@ const KILLED_BY_TIMEOUT = 137;
 const MEMORY_MIB = 1024;
 
 export interface MachineOptions {
+  readonly architecture: Architecture;
   readonly tools: string;
   readonly kernel: string;
   readonly processors: number;
@@ -27,26 +29,26 @@ export interface MachineOptions {
  * @throws when it does not come back in time or without evidence; the message ends with the guest's last words
  */
 export async function runInGuest(options: MachineOptions): Promise<Evidence> {
-  const { tools, kernel, processors, initrd, scenario, folder } = options;
+  const { architecture, tools, kernel, processors, initrd, scenario, folder } = options;
   const console = join(folder, 'console.log');
   const results = join(folder, 'evidence.json.gz');
-  // Software emulation: needs no rights. With more than one emulating thread, or cmpxchg16b, kernels from 6.12 on
-  // crashed in one boot of ten (measured with QEMU 7.2); with neither in 0 of 40. The guest's clock counts
-  // instructions, 2 ns each, and skips its sleep. By the host's clock, a guest on a busy host failed to measure its own
-  // clock, which once ran 20 times too fast, and what it waited for came too late.
+  // Software emulation: needs no rights. The guest's clock counts instructions, 2 ns each, and skips its sleep. By the
+  // host's clock, a guest on a busy host failed to measure its own clock, which once ran 20 times too fast, and what it
+  // waited for came too late.
   const child = spawn(
     'timeout',
     [
       // By a program of its own: the machine ends in time even when we have been killed.
-      ...['-s', 'KILL', String(LIMIT_SECONDS), join(tools, 'usr/bin/qemu-system-x86_64')],
-      ...['-accel', 'tcg,thread=single', '-machine', 'pc', '-cpu', 'max,cx16=off'],
+      ...['-s', 'KILL', String(LIMIT_SECONDS), join(tools, `usr/bin/qemu-system-${architecture.gnu}`)],
+      ...['-accel', 'tcg,thread=single', ...architecture.machine],
       ...['-smp', String(processors), '-icount', 'shift=1,sleep=off'],
       ...['-m', String(MEMORY_MIB), '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
       ...['-L', join(tools, 'usr/share/qemu'), '-L', join(tools, 'usr/share/seabios')],
-      ...['-serial', `file:${console}`, '-serial', `file:${results}`],
+      ...['-serial', `file:${console}`, '-chardev', `file,id=results,path=${results}`],
       ...['-kernel', kernel, '-initrd', initrd],
       '-append',
-      `console=ttyS0 quiet loglevel=1 panic=-1 log_buf_len=4M lab.scenario=${scenario}`,
+      // What the kernel does not know is in the environment of its first process.
+      `console=${architecture.console} quiet loglevel=1 panic=-1 log_buf_len=4M SCENARIO=${scenario} RESULTS=${architecture.results}`,
     ],
     {
       stdio: ['ignore', 'ignore', 'pipe'],

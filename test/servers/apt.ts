@@ -17,7 +17,7 @@ export const FIND_MIRROR =
 // under its name only when it is complete. The package lists of a fresh machine are empty, so a failure asks for them.
 // Another release has sources and lists of its own: the machine's are neither used nor changed.
 const UNPACK = `
-folder=$1 release=$2; shift 2
+folder=$1 release=$2 architecture=$3; shift 3
 test -d "$folder" && exit 0
 rm -rf "$folder.part" && mkdir -p "$folder.part/debs" && cd "$folder.part/debs"
 if [ -n "$release" ]; then
@@ -26,6 +26,8 @@ if [ -n "$release" ]; then
   echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $release main" >apt/sources.list
   printf 'Dir::%s "%s";\\n' Etc::SourceList "$PWD/apt/sources.list" Etc::SourceParts "$PWD/apt/parts" \\
     State::Lists "$PWD/apt/lists" Cache "$PWD/apt/cache" >apt/apt.conf
+  [ -z "$architecture" ] ||
+    printf 'APT::%s "%s";\\n' Architecture "$architecture" Architectures "$architecture" >>apt/apt.conf
   export APT_CONFIG="$PWD/apt/apt.conf"
 fi
 timeout ${LIMIT_SECONDS} apt-get download "$@" >/dev/null 2>&1 ||
@@ -39,14 +41,19 @@ export type UnpackedPackages = { readonly root: string } | { readonly missing: s
 /**
  * @param packages every package that the machine may lack, libraries too: dependencies are not followed
  * @param release Debian's, by name; default: what the machine's own sources have
+ * @param architecture Debian's, by name, of the release's packages; default: the machine's own
  */
 export async function unpackPackages(
   name: string,
   packages: readonly string[],
   release = '',
+  architecture = '',
 ): Promise<UnpackedPackages> {
   const cache = cacheFolder();
-  const hash = createHash('sha256').update(packages.join('\n')).update(release).digest('hex');
+  const hash = createHash('sha256')
+    .update(packages.join('\n'))
+    .update(release + architecture)
+    .digest('hex');
   const root = join(cache, 'apt', `${name}-${hash.slice(0, 12)}`);
   if (existsSync(root)) return { root };
   await mkdir(join(cache, 'apt'), { recursive: true });
@@ -59,6 +66,7 @@ export async function unpackPackages(
       'sh',
       root,
       release,
+      architecture,
       ...packages,
     ]);
     return { root };
