@@ -5,6 +5,7 @@ import path from 'node:path';
 import type { Readable } from 'node:stream';
 import type { TestContext } from 'node:test';
 import type { Incident } from '../src/incident.ts';
+import { MARK, tellJanitor } from './janitor.ts';
 import { ended } from './kills/kills.ts';
 import { PATIENCE_MS } from './patience.ts';
 import { until } from './sinks/contract.ts';
@@ -86,6 +87,9 @@ export class AgentProcess {
   }
 
   static launch(t: TestContext, options: AgentOptions = {}): AgentProcess {
+    let agent: AgentProcess | undefined;
+    // Before its folder goes: hooks run in the order in which they were registered.
+    t.after(() => agent?.kill9());
     const stateDir = options.stateDir ?? freshStateDir(t);
     const [command, ...args] = [
       ...(options.wrapper ?? []),
@@ -101,12 +105,12 @@ export class AgentProcess {
       stateDir,
       ...(options.args ?? []),
     ];
+    tellJanitor();
     const child = spawn(command as string, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { PATH: process.env.PATH, ...options.env },
+      env: { PATH: process.env.PATH, ...MARK, ...options.env },
     });
-    const agent = new AgentProcess(child, stateDir);
-    t.after(() => agent.kill9());
+    agent = new AgentProcess(child, stateDir);
     return agent;
   }
 

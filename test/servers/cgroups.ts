@@ -33,7 +33,13 @@ export function processesBelow(cgroup: string): number[] {
 
 /** With all below it; does nothing when it is not there. */
 export function removeCgroup(cgroup: string): void {
-  for (const folder of foldersOf(cgroup).reverse()) rmdirSync(folder);
+  for (const folder of foldersOf(cgroup).reverse())
+    try {
+      rmdirSync(folder);
+    } catch (error) {
+      // A runtime that ends removes its own.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    }
 }
 
 /** Itself first, then what lies below it; nothing when it is not there. */

@@ -6,23 +6,21 @@
  * /run is a private one. Processes, the kernel log and the network namespace are the machine's, as on a real host.
  */
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { whyNoKills } from '../kills/kills.ts';
+import { PATIENCE_MS } from '../patience.ts';
+import { freshFolder } from '../temporary-folder.ts';
 import { libraryPath, unpackPackages } from './apt.ts';
 import { cgroupMounts, mayRaiseResources, processesBelow, removeCgroup } from './cgroups.ts';
 import { type RunningServer, startServer } from './process.ts';
 
 const run = promisify(execFile);
 
-const COMMAND_MS = 60_000;
 const BUILD_MS = 600_000;
-const READY_MS = 30_000;
-const GONE_MS = 10_000;
 const OUTPUT_LIMIT = 16 << 20;
 
 const SANDBOX_RUNC = path.join(import.meta.dirname, 'docker', 'runc-in-a-sandbox.sh');
@@ -47,7 +45,7 @@ export class Docker {
   /** Below it each container has a cgroup with its id as name, as the kernel prints it. */
   readonly cgroup: string;
   /** All that it keeps for this start only. */
-  readonly folder = mkdtempSync(path.join(tmpdir(), 'oom-witness-docker-'));
+  readonly folder = freshFolder('oom-witness-docker');
   readonly #ownCgroup = `/oom-witness-test-${process.pid}-docker-${started++}`;
   readonly #environment: Readonly<Record<string, string>>;
   #containerd: RunningServer | undefined;
@@ -93,7 +91,7 @@ export class Docker {
    * @throws with what it printed on stderr
    */
   command(...args: readonly string[]): Promise<string> {
-    return this.#run(args, COMMAND_MS);
+    return this.#run(args, PATIENCE_MS);
   }
 
   /**
@@ -107,7 +105,7 @@ export class Docker {
 
   /** Runs `ctr ARGS...`, containerd's own client, on the containerd that Docker uses. */
   async ctr(...args: readonly string[]): Promise<string> {
-    const options = { env: this.#environment, timeout: COMMAND_MS, maxBuffer: OUTPUT_LIMIT };
+    const options = { env: this.#environment, timeout: PATIENCE_MS, maxBuffer: OUTPUT_LIMIT };
     // Where containerd's own folder below /run is.
     const enter = [
       `--mount=/proc/${this.#containerd?.pid}/ns/mnt`,
@@ -230,7 +228,6 @@ address = "${this.#at('containerd.sock')}"
       args,
       env: this.#environment,
       ready: (line) => line.includes('containerd successfully booted'),
-      timeoutMs: READY_MS,
     });
   }
 
@@ -262,7 +259,6 @@ address = "${this.#at('containerd.sock')}"
       ],
       env: this.#environment,
       ready: (line) => line.includes('API listen on'),
-      timeoutMs: READY_MS,
     });
   }
 
@@ -282,7 +278,7 @@ address = "${this.#at('containerd.sock')}"
       const inCgroups = cgroupMounts().flatMap((mount) => processesBelow(path.join(mount, this.#ownCgroup)));
       return [...inNamespace, ...inCgroups].filter((pid) => pid !== spared);
     };
-    const deadline = performance.now() + GONE_MS;
+    const deadline = performance.now() + PATIENCE_MS;
     for (let found = left(); found.length > 0 && performance.now() < deadline; found = left()) {
       for (const pid of found)
         try {

@@ -1,15 +1,16 @@
 /** A real Kafka: one process that is broker and controller, on free ports of 127.0.0.1, with its data in a folder of its own. */
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Admin, Kafka } from 'kafkajs';
 import { loadKafkaJS } from '../../src/kafka/client.ts';
 import type { Certificates } from '../fixtures/tls.ts';
+import { PATIENCE_MS } from '../patience.ts';
 import { until } from '../sinks/contract.ts';
+import { freshFolder } from '../temporary-folder.ts';
 import { freePorts } from './free-ports.ts';
 import { mavenClasspath } from './maven.ts';
 import { type RunningServer, startServer } from './process.ts';
@@ -41,9 +42,6 @@ export interface ReadRecord {
 /** 16 bytes. Not random: one that begins with a dash is an option to the tool that is given it. */
 const CLUSTER_ID = Buffer.from('oom-witness-test').toString('base64url');
 const JAVA_OPTIONS = ['-Xmx256m', '-Xms64m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'];
-/** A log that was not closed in order is recovered first: 12 s measured. */
-const TOPIC_MS = 10_000;
-const READY_MS = 90_000;
 
 export class KafkaServer {
   readonly #ports: Readonly<Record<Listener, number>>;
@@ -70,8 +68,12 @@ export class KafkaServer {
       join(import.meta.dirname, 'kafka', `pom-${version}.xml`),
       `kafka-${version}`,
     );
-    const folder = mkdtempSync(join(tmpdir(), 'oom-witness-kafka-'));
-    t.after(() => rm(folder, { recursive: true, force: true }));
+    const folder = freshFolder('oom-witness-kafka');
+    let kafka: KafkaServer | undefined;
+    t.after(async () => {
+      await kafka?.stop();
+      await rm(folder, { recursive: true, force: true });
+    });
     const [controller, ...free] = await freePorts(LISTENERS.length + 1);
     const ports = Object.fromEntries(LISTENERS.map((listener, index) => [listener, free[index]]));
 
@@ -102,12 +104,11 @@ export class KafkaServer {
       ...scram,
     ]);
 
-    const kafka = new KafkaServer(
+    kafka = new KafkaServer(
       ports as never,
       [...java, 'kafka.Kafka', config],
       await run([...java, 'kafka.Kafka', config]),
     );
-    t.after(() => kafka.stop());
     return kafka;
   }
 
@@ -146,6 +147,7 @@ export class KafkaServer {
       await admin.createTopics({
         // Its own wait fails where a broker does not know its new topic at once.
         waitForLeaders: false,
+        timeout: PATIENCE_MS,
         topics: [
           {
             topic,
@@ -158,7 +160,7 @@ export class KafkaServer {
         const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
         return topics.every(({ partitions: all }) => all.every(({ leader }) => leader >= 0));
       };
-      await until(() => isLed().catch(() => false), `a leader of topic ${topic}`, TOPIC_MS);
+      await until(() => isLed().catch(() => false), `a leader of topic ${topic}`);
     });
     return topic;
   }
@@ -170,16 +172,19 @@ export class KafkaServer {
     if (expected === 0) return [];
 
     const consumer = (await this.#client()).consumer({ groupId: randomUUID(), maxWaitTimeInMs: 100 });
-    const records: ReadRecord[] = [];
+    // By where they are in the topic: a consumer that has had to begin anew reads them again.
+    const records = new Map<string, ReadRecord>();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    consumer.on('consumer.crash', ({ payload }) => reject(payload.error));
+    consumer.on('consumer.crash', ({ payload }) => {
+      if (!payload.restart) reject(payload.error);
+    });
     try {
       await consumer.connect();
       await consumer.subscribe({ topic, fromBeginning: true });
       await consumer.run({
         autoCommit: false,
-        eachMessage: async ({ message }) => {
-          records.push({
+        eachMessage: async ({ partition, message }) => {
+          records.set(`${partition}:${message.offset}`, {
             key: message.key?.toString(),
             value: message.value?.toString() ?? '',
             headers: Object.fromEntries(
@@ -187,14 +192,14 @@ export class KafkaServer {
             ),
             timestamp: Number(message.timestamp),
           });
-          if (records.length === expected) resolve();
+          if (records.size === expected) resolve();
         },
       });
       await promise;
     } finally {
       await consumer.disconnect();
     }
-    return records;
+    return [...records.values()];
   }
 
   async #withAdmin<T>(use: (admin: Admin) => Promise<T>): Promise<T> {
@@ -210,7 +215,11 @@ export class KafkaServer {
   async #client(): Promise<Kafka> {
     const kafkajs = await loadKafkaJS();
     const { host, port } = this.address();
-    return new kafkajs.Kafka({ brokers: [`${host}:${port}`], logLevel: kafkajs.logLevel.NOTHING });
+    return new kafkajs.Kafka({
+      brokers: [`${host}:${port}`],
+      connectionTimeout: PATIENCE_MS,
+      logLevel: kafkajs.logLevel.NOTHING,
+    });
   }
 }
 
@@ -219,7 +228,6 @@ function run(java: readonly string[]): Promise<RunningServer> {
     command: 'java',
     args: java,
     ready: (line) => line.includes('Kafka Server started'),
-    timeoutMs: READY_MS,
   });
 }
 

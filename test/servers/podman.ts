@@ -1,23 +1,14 @@
 /** A real podman from packages of Debian, the machine's release or another, with a storage of its own; it has no daemon. */
 import { execFile } from 'node:child_process';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { whyNoKills } from '../kills/kills.ts';
+import { PATIENCE_MS } from '../patience.ts';
+import { freshFolder } from '../temporary-folder.ts';
 import { libraryPath, type UnpackedPackages, unpackPackages } from './apt.ts';
 
 const run = promisify(execFile);
-const COMMAND_MS = 60_000;
 
 const PACKAGES = [
   ...['podman', 'conmon', 'golang-github-containers-common', 'runc', 'libseccomp2'],
@@ -46,7 +37,7 @@ export async function podman5Packages(): Promise<UnpackedPackages> {
 
 export class Podman {
   /** As the root folder of a machine: the storage is where podman has it. */
-  readonly root = mkdtempSync(path.join(tmpdir(), 'oom-witness-podman-'));
+  readonly root = freshFolder('oom-witness-podman');
   readonly cgroup = `/oom-witness-test-${process.pid}-podman`;
   readonly #podman: string;
   readonly #options: readonly string[];
@@ -87,7 +78,7 @@ export class Podman {
   /** @returns what it printed, without the last newline */
   async command(...args: readonly string[]): Promise<string> {
     // Where it stands, conmon leaves a file called `oom` after a kill.
-    const options = { env: this.#environment, cwd: this.root, timeout: COMMAND_MS };
+    const options = { env: this.#environment, cwd: this.root, timeout: PATIENCE_MS };
     const { stdout } = await run(this.#podman, [...this.#options, ...args], options);
     return stdout.trimEnd();
   }

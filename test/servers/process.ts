@@ -2,6 +2,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { MARK, tellJanitor } from '../janitor.ts';
+import { PATIENCE_MS } from '../patience.ts';
 
 export interface ServerCommand {
   readonly command: string;
@@ -13,7 +15,6 @@ export interface ServerCommand {
   readonly ready?: (line: string) => boolean;
   /** ... or when this does (a rejection means not yet). With neither it is ready as soon as it runs. */
   readonly probe?: () => Promise<boolean>;
-  readonly timeoutMs?: number;
   /** Which signal lets it end in order; SIGKILL follows if it is still there 15 s later. */
   readonly stopSignal?: NodeJS.Signals;
 }
@@ -31,15 +32,15 @@ export interface RunningServer {
 }
 
 const LOG_LIMIT = 256 * 1024;
-const READY_MS = 60_000;
 const STOP_MS = 15_000;
 const PROBE_EVERY_MS = 25;
 
 /** @throws with the end of its log when it ends or is not ready in time; then it is not running any more */
 export async function startServer(server: ServerCommand): Promise<RunningServer> {
+  tellJanitor();
   const child = spawn(server.command, server.args ?? [], {
     cwd: server.cwd,
-    env: { ...process.env, ...server.env },
+    env: { ...process.env, ...server.env, ...MARK },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let log = '';
@@ -78,7 +79,7 @@ export async function startServer(server: ServerCommand): Promise<RunningServer>
     if (server.ready) return saidReady;
     return server.probe ? server.probe().catch(() => false) : child.pid !== undefined;
   };
-  const deadline = performance.now() + (server.timeoutMs ?? READY_MS);
+  const deadline = performance.now() + PATIENCE_MS;
   while (!(await isReady())) {
     const gone = hasEnded(child);
     if (gone || performance.now() > deadline) {
@@ -98,7 +99,7 @@ export async function startServer(server: ServerCommand): Promise<RunningServer>
     kill9: () => end('SIGKILL'),
     async freeze() {
       child.kill('SIGSTOP');
-      const limit = performance.now() + 5000;
+      const limit = performance.now() + PATIENCE_MS;
       while (!isStopped(child.pid)) {
         if (hasEnded(child) || performance.now() > limit)
           throw new Error(`${server.command} cannot be frozen`);
@@ -114,8 +115,13 @@ function hasEnded(child: ChildProcess): boolean {
 }
 
 function isStopped(pid: number | undefined): boolean {
-  return readdirSync(`/proc/${pid}/task`).every((thread) => {
-    const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'latin1');
-    return stat.slice(stat.lastIndexOf(')') + 2).startsWith('T');
-  });
+  try {
+    return readdirSync(`/proc/${pid}/task`).every((thread) => {
+      const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'latin1');
+      return stat.slice(stat.lastIndexOf(')') + 2).startsWith('T');
+    });
+  } catch {
+    // One of them has ended in between.
+    return false;
+  }
 }

@@ -1,15 +1,13 @@
 /** A real Prometheus and its promtool from Debian's package. */
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import { PATIENCE_MS } from '../patience.ts';
+import { freshFolder } from '../temporary-folder.ts';
 import { type UnpackedPackages, unpackPackages } from './apt.ts';
 import { freePort } from './free-ports.ts';
 import { startServer } from './process.ts';
-
-const COMMAND_MS = 60_000;
-const READY_MS = 20_000;
 
 export function prometheusPackages(): Promise<UnpackedPackages> {
   return unpackPackages('prometheus', ['prometheus']);
@@ -25,7 +23,7 @@ export function prometheusPackages(): Promise<UnpackedPackages> {
 export async function promtool(root: string, ...args: readonly string[]): Promise<string> {
   const file = path.join(root, 'usr/bin/promtool');
   try {
-    const { stdout, stderr } = await promisify(execFile)(file, args, { timeout: COMMAND_MS });
+    const { stdout, stderr } = await promisify(execFile)(file, args, { timeout: PATIENCE_MS });
     return stdout + stderr;
   } catch (error) {
     const { stdout = '', stderr = '', message } = error as Error & { stdout?: string; stderr?: string };
@@ -46,7 +44,7 @@ export async function startPrometheus(
   root: string,
   configuration: string,
 ): Promise<Prometheus> {
-  const folder = mkdtempSync(path.join(tmpdir(), 'oom-witness-prometheus-'));
+  const folder = freshFolder('oom-witness-prometheus');
   const address = `127.0.0.1:${await freePort()}`;
   const server = await startServer({
     command: path.join(root, 'usr/bin/prometheus'),
@@ -57,7 +55,6 @@ export async function startPrometheus(
     ],
     cwd: folder,
     probe: async () => (await fetch(`http://${address}/-/ready`)).ok,
-    timeoutMs: READY_MS,
   });
   t.after(async () => {
     await server.stop();

@@ -1,10 +1,10 @@
 /** A real rsyslog from Debian's package, with every input that the syslog sink can talk to. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import net from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Certificates } from '../fixtures/tls.ts';
+import { freshFolder } from '../temporary-folder.ts';
 import { libraryPath, type UnpackedPackages, unpackPackages } from './apt.ts';
 import { freePorts } from './free-ports.ts';
 import { startServer } from './process.ts';
@@ -28,7 +28,7 @@ export async function rsyslog(
   certificates: Certificates,
   maxMessageSize?: number,
 ): Promise<SyslogServer & { readonly ports: { readonly unframed: number } }> {
-  const folder = mkdtempSync(join(tmpdir(), 'oom-witness-rsyslog-'));
+  const folder = freshFolder('oom-witness-rsyslog');
   const [udp, tcp, tls, unframed] = (await freePorts(4)) as [number, number, number, number];
   const ports = { udp, octetCounting: tcp, newline: tcp, tls, unframed };
   const socket = join(folder, 'log');
@@ -76,7 +76,6 @@ input(type="imuxsock" socket="${socket}" useSpecialParser="off" parseHostname="o
       // The unix socket comes with the inputs, the ports with their threads.
       probe: async () =>
         (await readdir(folder)).includes('log') && (await listens(tcp)) && (await listens(ports.tls)),
-      timeoutMs: 20_000,
     });
   });
   t.after(async () => {

@@ -1,9 +1,9 @@
 /** A real syslog-ng from Debian's package, with every source that the syslog sink can talk to. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Certificates } from '../fixtures/tls.ts';
+import { freshFolder } from '../temporary-folder.ts';
 import { libraryPath, type UnpackedPackages, unpackPackages } from './apt.ts';
 import { freePorts } from './free-ports.ts';
 import { startServer } from './process.ts';
@@ -22,7 +22,7 @@ export async function syslogNg(
   root: string,
   certificates: Certificates,
 ): Promise<SyslogServer> {
-  const folder = mkdtempSync(join(tmpdir(), 'oom-witness-syslog-ng-'));
+  const folder = freshFolder('oom-witness-syslog-ng');
   const [udp, octetCounting, newline, tls] = (await freePorts(4)) as [number, number, number, number];
   const ports = { udp, octetCounting, newline, tls };
   const socket = join(folder, 'log');
@@ -62,7 +62,6 @@ log { source(s_all); destination(d_all); };
         const open = await Promise.all([ports.octetCounting, ports.newline, ports.tls].map(listens));
         return files.includes('log') && files.includes('control') && open.every(Boolean);
       },
-      timeoutMs: 20_000,
     });
   });
   t.after(async () => {
