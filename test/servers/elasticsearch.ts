@@ -7,10 +7,11 @@ import { existsSync, readFileSync } from 'node:fs';
 import { copyFile, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { request as secureRequest } from 'node:https';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { SecureContextOptions } from 'node:tls';
 import type { Certificates } from '../fixtures/tls.ts';
+import { PATIENCE_MS } from '../patience.ts';
+import { freshFolder } from '../temporary-folder.ts';
 import { cacheFolder } from './cache.ts';
 import { makeHome, makeSecureHome, run } from './elasticsearch/home.ts';
 import { freePort } from './free-ports.ts';
@@ -54,8 +55,7 @@ const JAVA_FLAGS = [
   ...['-Xms512m', '-Xmx512m'],
   ...['-Des.distribution.type=unknown', '-Dlog4j2.disable.jmx=true', '-Dlog4j.shutdownHookEnabled=false'],
 ];
-/** As measured 4 to 14 s; a machine that does other things besides may take longer. */
-const START_MS = 120_000;
+const PAGE = 10_000;
 
 export async function startElasticsearch(
   t: { after(clean: () => Promise<void>): void },
@@ -67,7 +67,7 @@ export async function startElasticsearch(
     `elasticsearch-${kind}`,
   );
   const java = version === ELASTICSEARCH_9 ? await newerJava() : 'java';
-  const folder = await mkdtemp(join(tmpdir(), 'oom-witness-elasticsearch-'));
+  const folder = freshFolder('oom-witness-elasticsearch');
   let server: RunningServer | undefined;
   t.after(async () => {
     await server?.kill9();
@@ -91,6 +91,8 @@ export async function startElasticsearch(
     'transport.host': '127.0.0.1',
     'transport.port': '0',
     'cluster.routing.allocation.disk.threshold_enabled': 'false',
+    // Every 30 s by default, and where the disk is not watched each look at it takes the blocks of a full one away.
+    'cluster.info.update.interval': '1d',
     ...(certificates && (await security(join(home, 'config'), certificates))),
     ...settings,
   };
@@ -113,20 +115,28 @@ export async function startElasticsearch(
       command: java,
       args,
       ready: (line) => line === 'ELASTICSEARCH_STARTED',
-      timeoutMs: START_MS,
     });
-    await call('GET', '/_cluster/health?wait_for_status=yellow&timeout=60s');
+    await call('GET', '/_cluster/health?wait_for_status=yellow&timeout=5m');
   };
   await start();
+  // The first index takes by far the longest, and a sink waits for an answer for 10 s.
+  await call('PUT', '/first/_doc/1?timeout=5m', {});
+  await call('DELETE', '/first');
 
   return {
     url,
     call,
     async ids(index) {
       await call('POST', `/${index}/_refresh?ignore_unavailable=true`);
-      const query = { size: 10_000, _source: false, sort: ['_seq_no'], query: { match_all: {} } };
-      const found = await call('POST', `/${index}/_search?ignore_unavailable=true`, query);
-      return found.hits.hits.map((hit: { _id: string }) => hit._id);
+      const query = { size: PAGE, _source: false, sort: ['_seq_no'], query: { match_all: {} } };
+      const hits: { readonly _id: string; readonly sort: unknown }[] = [];
+      for (let page = PAGE; page === PAGE; ) {
+        const next = hits.length > 0 && { search_after: hits.at(-1)?.sort };
+        const found = await call('POST', `/${index}/_search?ignore_unavailable=true`, { ...query, ...next });
+        hits.push(...found.hits.hits);
+        page = found.hits.hits.length;
+      }
+      return hits.map(({ _id }) => _id);
     },
     stop: async () => server?.stop(),
     kill9: async () => server?.kill9(),
@@ -180,7 +190,7 @@ function callApi(
     method,
     headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) },
     agent: false,
-    timeout: 90_000,
+    timeout: PATIENCE_MS,
     ...(tls && { ...tls, auth: `${USERNAME}:${PASSWORD}` }),
   };
   return new Promise((resolve, reject) => {

@@ -29,7 +29,8 @@ export interface SinkTraits {
 }
 
 /** Less than the shortest time limit of a sink's own, which is 5 s: it was the signal that ended it. */
-const PROMPT_MS = 4_000;
+export const PROMPT_MS = 4_000;
+const LONGEST_TRY_MS = 60_000;
 const NEVER = new AbortController().signal;
 
 /** The promises of `Sink` in src/sink.ts, checked against one implementation. */
@@ -136,6 +137,11 @@ export function testSinkContract(
       () => `the end of ${left().join(', ')}`,
     );
   });
+}
+
+/** Of a courier's tries, which have more patience each time. */
+export function longer(tryMs: number): number {
+  return Math.min(2 * tryMs, LONGEST_TRY_MS);
 }
 
 /** Waits for a condition; fails with its name when it has not come true in time. */
