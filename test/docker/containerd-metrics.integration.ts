@@ -80,9 +80,10 @@ describe('containerd without Kubernetes', { skip }, () => {
       container_ooms: 5,
       container_last_exit_code: 0,
     });
-    const told = agent.incidents.filter(({ container }) => container?.name === 'name-of-c1');
+    const told = () => agent.incidents.filter(({ container }) => container?.name === 'name-of-c1');
+    await agent.until(() => told().length >= 5, 'telling five kills');
     assert.deepEqual(
-      told.map(({ container }) => container),
+      told().map(({ container }) => container),
       Array(5).fill({
         id: 'c1',
         name: 'name-of-c1',

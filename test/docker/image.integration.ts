@@ -135,7 +135,8 @@ describe('the image', { skip }, () => {
     const told = async () =>
       (await printed()).stdout
         .split('\n')
-        .filter(Boolean)
+        // What is behind the last line feed is not whole yet.
+        .slice(0, -1)
         .map((line): Incident => JSON.parse(line))
         .find(({ process }) => process.pid === victim.pid);
     await until(async () => (await told()) !== undefined, 'told');

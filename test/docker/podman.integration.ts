@@ -8,8 +8,9 @@ import { promisify } from 'node:util';
 import { PodmanFinder } from '../../src/enrich/podman.ts';
 import { AgentProcess } from '../agent-process.ts';
 import { containerKill } from '../incidents.ts';
-import { victimProgram } from '../kills/kills.ts';
+import { victimProgram, waitsForSigterm } from '../kills/kills.ts';
 import { Podman, podman5Packages, podmanPackages } from '../servers/podman.ts';
+import { until } from '../sinks/contract.ts';
 import { toldOf } from './victim-image.ts';
 
 const packages5 = await podman5Packages();
@@ -34,7 +35,14 @@ describe('podman', { skip }, () => {
     it(`a kill in a container that ${name} has its name and image`, async (t) => {
       const agent = await AgentProcess.start(t);
       const container = ['--memory', '16m', '--name', name, 'localhost/victim:7'];
-      const id = await podman.run(...options, ...container, '/victim', 'hog', '300');
+      const id = await podman.run(...options, ...container, '/victim', 'hog', 'SIGTERM');
+      const pids = await podman.command('inspect', '--format', '{{.State.Pid}} {{.State.ConmonPid}}', id);
+      const [victim, conmon] = pids.split(' ').map(Number) as [number, number];
+      await until(() => waitsForSigterm(victim), 'the victim');
+      // It has the container removed, which must be there until this test has asked for it, too.
+      process.kill(conmon, 'SIGSTOP');
+      t.after(() => process.kill(conmon, 'SIGCONT'));
+      process.kill(victim, 'SIGTERM');
       await agent.until(() => toldOf(agent, id).length > 0, 'the kill');
       const incident = toldOf(agent, id)[0] ?? assert.fail();
       assert.equal(incident.process.cgroup, `${podman.cgroup}/libpod-${id}`);

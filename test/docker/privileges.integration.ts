@@ -7,6 +7,7 @@ import type { AgentProcess } from '../agent-process.ts';
 import { type Container, manifests, type PodSpec } from '../k8s/manifest-files.ts';
 import { launch, makeCgroup } from '../kills/kills.ts';
 import { Docker, dockerPackages } from '../servers/docker.ts';
+import { until } from '../sinks/contract.ts';
 import { AgentContainer } from './agent-container.ts';
 import { loadAgentImage } from './agent-image.ts';
 import { LIMIT } from './victim-image.ts';
@@ -41,11 +42,20 @@ describe('the agent without --privileged', { skip }, () => {
   const container = (t: TestContext, ...privileges: readonly string[]) =>
     AgentContainer.create(t, docker, 'private', privileges);
 
-  /** A kill of somebody who lives for long enough that a scan of /proc finds it. */
-  async function killSeenBy(t: TestContext, agent: AgentProcess): Promise<Incident> {
+  /** A kill of somebody whom the agent has found before, be it by a scan of /proc. */
+  async function killSeenBy(
+    t: TestContext,
+    watching: AgentContainer,
+    agent: AgentProcess,
+  ): Promise<Incident> {
     const group = makeCgroup(LIMIT);
     t.after(() => group.remove());
-    const [victim] = await launch(group, { count: 1, liveMs: 2_500 });
+    const isSeen = () => watching.journal().includes('"--seen=0"');
+    const [victim] = await launch(group, {
+      count: 1,
+      text: ['--seen=%d'],
+      until: () => until(isSeen, 'the victim in the journal'),
+    });
     const pids = [victim!.pid];
     await agent.until(() => agent.of(pids).length > 0, 'telling the kill');
     const [incident] = agent.of(pids) as [Incident];
@@ -67,24 +77,28 @@ describe('the agent without --privileged', { skip }, () => {
     assert.deepEqual(capabilities?.drop, ['ALL']);
     assert.equal(privileged, false);
     assert.equal(reduced.hostNetwork, true);
-    const agent = await (await container(t, ...add(...granted), HOST_NETWORK, ...DEVICE)).start();
-    const incident = await killSeenBy(t, agent);
+    const watching = await container(t, ...add(...granted), HOST_NETWORK, ...DEVICE);
+    const agent = await watching.start();
+    const incident = await killSeenBy(t, watching, agent);
     assert.equal(incident.victims[0]?.capture.source, 'exec');
     assert.ok(incident.process.executable?.path);
     assert.equal(blind(agent), undefined);
   });
 
   it("the same without the host's network: SYS_ADMIN and SYS_PTRACE to enter it", async (t) => {
-    const agent = await (await container(t, ...add(...granted, 'SYS_ADMIN'), NO_NETWORK, ...DEVICE)).start();
-    const incident = await killSeenBy(t, agent);
+    const watching = await container(t, ...add(...granted, 'SYS_ADMIN'), NO_NETWORK, ...DEVICE);
+    const agent = await watching.start();
+    const incident = await killSeenBy(t, watching, agent);
     assert.equal(incident.victims[0]?.capture.source, 'exec');
     assert.equal(blind(agent), undefined);
   });
 
   it("without the host's network: every kill, but command lines from scans", async (t) => {
-    const agent = await (await container(t, ...add(...granted), NO_NETWORK, ...DEVICE)).start();
-    const incident = await killSeenBy(t, agent);
+    const watching = await container(t, ...add(...granted), NO_NETWORK, ...DEVICE);
+    const agent = await watching.start();
+    const incident = await killSeenBy(t, watching, agent);
     assert.equal(incident.victims[0]?.capture.source, 'scan');
+    await agent.until(() => blind(agent) !== undefined, 'telling what it cannot see');
     assert.match(
       String(blind(agent)?.reason),
       /^(subscribing to process events failed|\/proc\/\d+\/ns\/net)/,
@@ -93,8 +107,9 @@ describe('the agent without --privileged', { skip }, () => {
 
   it('without SYS_PTRACE: no path of the executable', async (t) => {
     const rest = granted.filter((capability) => capability !== 'SYS_PTRACE');
-    const agent = await (await container(t, ...add(...rest), HOST_NETWORK, ...DEVICE)).start();
-    const incident = await killSeenBy(t, agent);
+    const watching = await container(t, ...add(...rest), HOST_NETWORK, ...DEVICE);
+    const agent = await watching.start();
+    const incident = await killSeenBy(t, watching, agent);
     assert.equal(incident.process.executable, undefined);
     assert.equal(incident.victims[0]?.capture.source, 'exec');
   });

@@ -3,8 +3,10 @@ import path from 'node:path';
 import type { TestContext } from 'node:test';
 import type { Incident } from '../../src/incident.ts';
 import type { AgentProcess } from '../agent-process.ts';
-import { victimProgram } from '../kills/kills.ts';
+import { victimProgram, waitsForSigterm } from '../kills/kills.ts';
+import { cgroupMounts, processesBelow } from '../servers/cgroups.ts';
 import type { Docker } from '../servers/docker.ts';
+import { until } from '../sinks/contract.ts';
 
 const NAME = 'victim';
 /** Bytes; the smallest that Docker allows is 6 MiB. */
@@ -29,6 +31,16 @@ export async function runVictim(t: TestContext, docker: Docker, ...args: readonl
   const id = await docker.command('run', ...options, NAME, '/victim', ...args);
   t.after(() => docker.command('rm', '--force', id));
   return id;
+}
+
+/** Lets the victim in a container be killed that waits for a SIGTERM. */
+export async function killWaiting(docker: Docker, container: string): Promise<void> {
+  const waiting = () =>
+    cgroupMounts()
+      .flatMap((mount) => processesBelow(path.join(mount, docker.cgroup, container)))
+      .find(waitsForSigterm);
+  await until(() => waiting() !== undefined, 'a victim that waits');
+  process.kill(waiting()!, 'SIGTERM');
 }
 
 /** What the agent has told of a container. */

@@ -5,15 +5,16 @@ import {
   constants,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readFileSync,
   rmdirSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { constants as os } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { MARK, tellJanitor } from '../janitor.ts';
+import { freshFolder } from '../temporary-folder.ts';
 
 export interface Cgroup {
   /** As the kernel prints it. */
@@ -57,6 +58,7 @@ export function makeCgroup(limit: number, parent?: Cgroup): Cgroup {
   const { version, mount, base } = findHierarchy();
   const relative = `${parent?.path ?? base}/oom-witness-test-${process.pid}-${made++}`.replace('//', '/');
   const folder = path.join(mount, relative);
+  tellJanitor();
   mkdirSync(folder);
   const set = (file: string, value: string) => writeFileSync(path.join(folder, file), value);
   try {
@@ -115,7 +117,7 @@ let compiled: string | undefined;
 /** Compiled once per process with the machine's `cc`; removed when the process ends. */
 export function victimProgram(): string {
   if (compiled === undefined) {
-    const folder = mkdtempSync(path.join(tmpdir(), 'oom-witness-victim-'));
+    const folder = freshFolder('oom-witness-victim');
     compiled = path.join(folder, 'victim');
     execFileSync('cc', [
       '-O1',
@@ -156,7 +158,11 @@ export async function launch(cgroup: Cgroup, options: LaunchOptions): Promise<re
   const program = victimProgram();
   const wait = until === undefined ? String(liveMs) : 'SIGTERM';
   const argv = ['launch', cgroup.procs, String(count), String(parallel), mode, wait, ...text];
-  const child = spawn(program, argv, { stdio: ['ignore', 'pipe', 'inherit'], argv0: 'victim' });
+  const child = spawn(program, argv, {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    argv0: 'victim',
+    env: { ...process.env, ...MARK },
+  });
   const launched: Launched[] = [];
   const early = new Set<string | undefined>();
   const waiting: number[] = [];
@@ -195,6 +201,17 @@ export async function launch(cgroup: Cgroup, options: LaunchOptions): Promise<re
   await ended(child);
   if (failure !== undefined) throw failure;
   return launched.sort((a, b) => a.index - b.index);
+}
+
+/** Whether a process (`victim hog SIGTERM`) has come so far that a SIGTERM does not end it, but lets it go on; false when it is gone. */
+export function waitsForSigterm(pid: number): boolean {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, 'latin1');
+    const [, blocked = '0'] = /^SigBlk:\s*([\da-f]+)$/m.exec(status) ?? [];
+    return ((BigInt(`0x${blocked}`) >> BigInt(os.signals.SIGTERM - 1)) & 1n) === 1n;
+  } catch {
+    return false;
+  }
 }
 
 export function ended(child: ChildProcess): Promise<number | null> {

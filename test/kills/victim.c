@@ -32,6 +32,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -84,9 +85,13 @@ static void wait_for(const char *what) {
     while (read(0, &byte, 1) == 1 && byte != '\n') {
     }
   } else if (!strcmp(what, "SIGTERM")) {
+    /* Unlike sigwait it leaves the signal blocked meanwhile, which /proc shows (`waitsForSigterm` in kills.ts). */
     sigset_t signals = block_sigterm();
-    int received;
-    sigwait(&signals, &received);
+    struct signalfd_siginfo received;
+    int fd = signalfd(-1, &signals, 0);
+    while (read(fd, &received, sizeof received) < 0 && errno == EINTR) {
+    }
+    close(fd);
   } else {
     sleep_ms(atol(what));
   }
