@@ -47,7 +47,7 @@ describe('the watch of a real Docker', { skip }, () => {
     return id;
   }
 
-  const LIVES = ['--interactive', 'victim', '/victim', 'parent', '/dev/null', '100000'] as const;
+  const LIVES = ['--interactive', 'victim', '/victim', 'parent', '/dev/null', '1000000'] as const;
 
   function state({ starts, restarts, running, exitCode }: KnownContainer) {
     return { starts, restarts, running, exitCode };
@@ -138,7 +138,7 @@ describe('the watch of a real Docker', { skip }, () => {
     process.kill(Pid, 'SIGKILL');
     process.kill(restarted, 'SIGKILL');
     await docker.startDaemon();
-    await until(() => diary.follows.length === 2, 'the second stock-taking', 60_000);
+    await until(() => diary.follows.length >= 2, 'the second stock-taking');
     await until(() => table.get(again)?.starts === 2, 'the start that its policy asks for');
     await until(() => table.get(dies)?.exitCode === 137, 'the exit code');
     assert.deepEqual(state(table.get(dies)!), { starts: 1, restarts: 0, running: false, exitCode: 137 });
