@@ -11,18 +11,17 @@ const AGENT = ['--kubeconfig', cluster.kubeconfig, '--node-name', 'node-a'];
 const FAMILY = 'kubernetes_oom_event_generator_container_updates_processed_total';
 
 describe('Events of the agent', () => {
-  it('of a kill while the API server was down come when it is back, with the time of the kill', {
-    timeout: 180_000,
-  }, async (t) => {
+  it('of a kill while the API server was down come when it is back, with the time of the kill', async (t) => {
     const namespace = await TestNamespace.create(t, cluster);
     const agent = await AgentProcess.start(t, { args: AGENT });
     await agent.until(() => agent.log.some(({ msg }) => msg === 'listed'), 'following the pods');
     const text = `of-${namespace.name}`;
-    await namespace.apply(pod('shop', once([hog('hog', { liveMs: 15_000, text: [text] })])));
+    await namespace.apply(pod('shop', once([hog('hog', { waitsFor: 'SIGTERM', text: [text] })])));
     await namespace.until('pod/shop', '.status.phase', 'Running');
 
     t.after(() => cluster.startComponent('kube-apiserver'));
     await cluster.daemons.stop('kube-apiserver', 'SIGKILL');
+    await namespace.kill(text);
     const ours = () => agent.incidents.find(({ process }) => process.command_line?.includes(text));
     await agent.until(() => ours() !== undefined, 'telling the kill');
     await agent.until(
@@ -32,12 +31,12 @@ describe('Events of the agent', () => {
     cluster.startComponent('kube-apiserver');
     const events = async () =>
       (await namespace.events('Pod', 'shop').catch(() => [])).filter(({ reason }) => reason === 'OOMKilled');
-    await until(async () => (await events()).length > 0, 'the Event', 90_000);
+    await until(async () => (await events()).length > 0, 'the Event');
     const [event, ...more] = await events();
     assert.deepEqual(more, []);
     assert.match(
       event!.message,
-      new RegExp(`in container hog was killed: .*Command: /victim hog 15000 ${text}$`),
+      new RegExp(`in container hog was killed: .*Command: /victim hog SIGTERM ${text}$`),
     );
     assert.equal(event!.firstTimestamp, ours()!.time.replace(/\.\d+/, ''));
     assert.equal(await agent.terminate(), 0);
@@ -45,9 +44,7 @@ describe('Events of the agent', () => {
 });
 
 describe('the agent in the place of kubernetes-oom-event-generator', () => {
-  it('tells a kill and the restart after it, each once, and counts starts', {
-    timeout: 180_000,
-  }, async (t) => {
+  it('tells a kill and the restart after it, each once, and counts starts', async (t) => {
     const namespace = await TestNamespace.create(t, cluster);
     const agent = await AgentProcess.start(t, {
       args: ['--replace', 'kubernetes-oom-event-generator', ...AGENT],
@@ -55,16 +52,18 @@ describe('the agent in the place of kubernetes-oom-event-generator', () => {
     await agent.until(() => agent.log.some(({ msg }) => msg === 'listed'), 'following the pods');
     const before = await counts();
 
-    const containers = [hog('hog', { liveMs: 20_000, text: ['of-a-test'] }), idle('beside')];
+    // The second instance waits in vain.
+    const text = `of-${namespace.name}`;
+    const containers = [hog('hog', { waitsFor: 'SIGTERM', text: [text] }), idle('beside')];
     await namespace.apply(pod('shop', { ...once(containers), restartPolicy: 'OnFailure' }));
+    // So that the first starts of both show in a status of their own.
+    for (const name of ['hog', 'beside'])
+      await namespace.until('pod/shop', `.status.containerStatuses[?(@.name=="${name}")].ready`, 'true');
+    await namespace.kill(text);
     await namespace.until('pod/shop', '.status.containerStatuses[?(@.name=="hog")].restartCount', '1');
     const events = async (reason: string) =>
       (await namespace.events('Pod', 'shop')).filter((event) => event.reason === reason);
-    await until(
-      async () => (await events('PreviousContainerWasOOMKilled')).length > 0,
-      'the restart',
-      30_000,
-    );
+    await until(async () => (await events('PreviousContainerWasOOMKilled')).length > 0, 'the restart');
     const { containerStatuses = [] } = (await namespace.pod('shop')).status;
     const { containerID } = containerStatuses.find(({ name }) => name === 'hog')!.lastState.terminated!;
 
@@ -74,11 +73,14 @@ describe('the agent in the place of kubernetes-oom-event-generator', () => {
       restart?.message,
       `The previous instance of the container 'hog' (${containerID}) was OOMKilled`,
     );
+    await until(async () => (await events('OOMKilled')).length > 0, 'the kill');
     const [kill] = await events('OOMKilled');
     // The limit is known unless the kernel's rate limit, ten reports in 5 s for the whole machine, swallowed the header.
     assert.match(
       kill?.message ?? '',
-      /^victim \(pid \d+\) in container hog was killed: .+ Command: \/victim hog 20000 of-a-test$/,
+      new RegExp(
+        `^victim \\(pid \\d+\\) in container hog was killed: .+ Command: /victim hog SIGTERM ${text}$`,
+      ),
     );
     assert.equal(kill?.count, 1);
 

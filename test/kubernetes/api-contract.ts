@@ -10,6 +10,7 @@ import type { ApiError, KubernetesApi, Selection, WatchEvent } from '../../src/k
 import { type ConnectOptions, connect } from '../../src/kubernetes/connection.ts';
 import { LeaseElection, type LeaseTools } from '../../src/kubernetes/lease.ts';
 import { ListWatch, type ListWatchTools } from '../../src/kubernetes/list-watch.ts';
+import { PATIENCE_MS } from '../patience.ts';
 import { NameFollower } from './follower.ts';
 import { kubeconfigLike, serverIn } from './kubeconfig-file.ts';
 import type { ApiObject } from './object-store.ts';
@@ -29,7 +30,7 @@ export interface ContractServer {
 
 /** What every API server does, so far as it is used here: `api-double.test.ts` runs it on ApiDouble, an integration test on kube-apiserver. */
 export function describeApiContract(name: string, start: (t: TestContext) => Promise<ContractServer>): void {
-  describe(`the API of ${name}`, { timeout: 240_000 }, () => {
+  describe(`the API of ${name}`, { timeout: 2 * PATIENCE_MS }, () => {
     it('creates, reads, patches and replaces; a stale version and a second object of a name are conflicts', async (t) => {
       const { api, maps } = await setUp(t, start);
       const created = await api.create<ApiObject>(maps, configMap('one', { data: { a: '1' } }));
@@ -105,7 +106,7 @@ export function describeApiContract(name: string, start: (t: TestContext) => Pro
     });
 
     it('ends a watch when its time is over, with a bookmark of what it need not be told before', async (t) => {
-      const { api, maps, version } = await setUp(t, start, { watchMs: 4000, random: () => 0 });
+      const { api, maps, version } = await setUp(t, start, { watchMs: 10_000, random: () => 0 });
       const selection = {
         labelSelector: 'watched',
         resourceVersion: await version(),
@@ -308,7 +309,7 @@ export function describeApiContract(name: string, start: (t: TestContext) => Pro
     it('is given up where nothing comes any more, and asked again over another connection', async (t) => {
       const { server, api, maps, version } = await setUp(t, start);
       const relay = await TcpRelay.start(t, serverIn(server.kubeconfig));
-      const limits = { timeoutMs: 500, watchMs: 1000, graceMs: 100, random: () => 0 };
+      const limits = { timeoutMs: 5000, watchMs: 10_000, graceMs: 100, random: () => 0 };
       const relayed = await connect({ kubeconfig: through(t, relay, server), ...limits });
       t.after(() => relayed.close());
       const selection = { resourceVersion: await version(), bookmarks: true } as const;

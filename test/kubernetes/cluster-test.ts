@@ -1,5 +1,10 @@
 /** What a test of `*.cluster.ts` is given: the cluster that runs, and a namespace of its own. */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import type { TestContext } from 'node:test';
+import { waitsForSigterm } from '../kills/kills.ts';
+import { cgroupMounts, processesBelow } from '../servers/cgroups.ts';
+import { until } from '../sinks/contract.ts';
 import { Cluster } from './cluster.ts';
 
 /** node-b is emulated. */
@@ -75,7 +80,7 @@ export class TestNamespace {
       '--for=create',
       'serviceaccount/default',
       `--namespace=${name}`,
-      '--timeout=60s',
+      '--timeout=300s',
     ]);
     return new TestNamespace(cluster, name);
   }
@@ -102,6 +107,20 @@ export class TestNamespace {
     await this.until(`pod/${pod}`, '.status.phase', 'Running');
     const attach = [`--namespace=${this.name}`, 'attach', '--stdin', pod];
     await this.cluster.kubectl(attach, { input: `${line}\n` });
+  }
+
+  /**
+   * Lets a process on node-a be killed that waits for a SIGTERM, as soon as it does. Neither kubelet nor the API server is asked.
+   *
+   * @param word of its command line
+   */
+  async kill(word: string): Promise<void> {
+    const waiting = () =>
+      cgroupMounts()
+        .flatMap((mount) => processesBelow(path.join(mount, this.cluster.cgroupRoot)))
+        .find((pid) => waitsForSigterm(pid) && commandLine(pid).includes(word));
+    await until(() => waiting() !== undefined, `${word}, which waits`);
+    process.kill(waiting()!, 'SIGTERM');
   }
 
   /** Of this object, the oldest first. */
@@ -150,5 +169,14 @@ export class TestNamespace {
   untilOomKilled(pod: string, container = 0, seconds = PATIENCE_SECONDS): Promise<void> {
     const field = `.status.containerStatuses[${container}].state.terminated.reason`;
     return this.until(`pod/${pod}`, field, 'OOMKilled', seconds);
+  }
+}
+
+/** Nothing when it is gone. */
+function commandLine(pid: number): readonly string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  } catch {
+    return [];
   }
 }

@@ -2,6 +2,7 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { PATIENCE_MS } from '../patience.ts';
 import { cgroupMounts, processesBelow, removeCgroup } from '../servers/cgroups.ts';
 import { API_URL, NODE_A, NODE_B } from './addresses.ts';
 import { CertificateAuthority } from './certificates.ts';
@@ -18,10 +19,8 @@ import { type Parts, prepareParts, writeImages } from './parts.ts';
 const CONTROL_PLANE = ['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-scheduler'] as const;
 export type Component = (typeof CONTROL_PLANE)[number] | 'containerd' | 'kubelet';
 
-const READY_MS = 120_000;
 /** 53 s on a quiet machine. */
 const GUEST_READY_MS = 600_000;
-const GONE_MS = 20_000;
 const LOOK_EVERY_MS = 50;
 
 export class Cluster {
@@ -184,7 +183,7 @@ export class Cluster {
     return nodeCommands(this.#parts, this.authority, this.folder, this.cgroupRoot);
   }
 
-  async waitForNode(name: string, timeoutMs = READY_MS): Promise<void> {
+  async waitForNode(name: string, timeoutMs = PATIENCE_MS): Promise<void> {
     const timeout = `--timeout=${timeoutMs}ms`;
     await this.kubectl(['wait', '--for=create', `node/${name}`, timeout], { timeoutMs: timeoutMs + 5000 });
     await this.kubectl(['wait', '--for=condition=Ready', `node/${name}`, timeout], {
@@ -244,7 +243,7 @@ export class Cluster {
   /** Ends all that it has started, and removes its cgroups and its folder. */
   async stop(): Promise<void> {
     for (const name of ['node-b', 'kubelet']) await this.daemons.stop(name);
-    const deadline = performance.now() + GONE_MS;
+    const deadline = performance.now() + PATIENCE_MS;
     const containers = () =>
       cgroupMounts().flatMap((mount) => processesBelow(path.join(mount, this.cgroupRoot)));
     await endAll(containers, deadline);
@@ -258,10 +257,10 @@ export class Cluster {
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
   }
 
-  async #until(component: string, check: () => Promise<boolean>, limitMs = READY_MS): Promise<void> {
+  async #until(component: string, check: () => Promise<boolean>, limitMs = PATIENCE_MS): Promise<void> {
     const deadline = performance.now() + limitMs;
     while (!(await check())) {
-      const gone = this.daemons.pid(component) === undefined && performance.now() > deadline - limitMs + 1000;
+      const gone = this.daemons.hasEnded(component);
       if (gone || performance.now() > deadline)
         throw new Error(
           `${component} ${gone ? 'has ended' : 'is not ready in time'}:\n${this.daemons.lastWords(component)}`,

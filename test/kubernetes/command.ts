@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
-
-const LIMIT_MS = 120_000;
+import { PATIENCE_MS } from '../patience.ts';
 
 export interface CommandOptions {
   readonly input?: string;
@@ -13,7 +12,7 @@ export interface CommandOptions {
  */
 export async function run(
   [command = '', ...args]: readonly string[],
-  { input = '', timeoutMs = LIMIT_MS }: CommandOptions = {},
+  { input = '', timeoutMs = PATIENCE_MS }: CommandOptions = {},
 ): Promise<string> {
   const child = spawn(command, args, { stdio: 'pipe', timeout: timeoutMs });
   let stdout = '';

@@ -3,7 +3,7 @@
  * a log file, and all carry a mark in their environment, so that a number in a pid file is never taken for somebody else.
  */
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -48,6 +48,16 @@ export class Daemons {
       return undefined;
     }
     return this.#isOurs(pid) ? pid : undefined;
+  }
+
+  /** It has begun, and is not there any more. (While a process becomes another program, its environment cannot be read.) */
+  hasEnded(name: string): boolean {
+    try {
+      const pid = Number(readFileSync(this.#pidFile(name), 'latin1'));
+      return pid > 0 && !existsSync(`/proc/${pid}`);
+    } catch {
+      return false;
+    }
   }
 
   /** Does nothing if it does not run. */

@@ -9,6 +9,7 @@ import { eventMessage } from '../../src/message/kubernetes-event.ts';
 import type { Delivery, Outcome, Sink } from '../../src/sink.ts';
 import { containerKill, delivery, FIRST, hostileKills, nodeKill, unitKill, valid } from '../incidents.ts';
 import { sinkContext } from '../sinks/context.ts';
+import { until } from '../sinks/contract.ts';
 import { runningCluster, TestNamespace } from './cluster-test.ts';
 import { idle, pod } from './pods.ts';
 
@@ -30,26 +31,26 @@ describe('Events, as kubectl shows them', () => {
     const said = `java \\(pid 4243\\) in container shop was killed: container limit 2\\.00 GiB, used 1\\.98 GiB\\. Command: ${command}`;
     assert.match(
       await namespace.kubectl('describe', 'pod', 'shop'),
-      new RegExp(`Events:\\n.*\\n.*\\n  Warning  OOMKilled  \\d+s +oom-witness  ${said}\\n`),
+      new RegExp(`Events:\\n.*\\n.*\\n  Warning  OOMKilled  [\\dms]+ +oom-witness  ${said}\\n`),
     );
 
     assert.deepEqual(await deliver(sink, kills), ['delivered', 'delivered', 'delivered']);
     const described = await namespace.kubectl('describe', 'pod', 'shop');
     assert.match(
       described,
-      new RegExp(`  Warning  OOMKilled  \\d+s \\(x3 over \\d+s\\)  oom-witness  ${said}\\n`),
+      new RegExp(`  Warning  OOMKilled  [\\dms]+ \\(x3 over [\\dms]+\\)  oom-witness  ${said}\\n`),
     );
     const events = await namespace.kubectl('get', 'events', '--output=wide');
     assert.match(
       events,
       new RegExp(
-        `^\\d+s +Warning +OOMKilled +pod/shop +spec\\.containers\\{shop\\} +oom-witness, node-7 +${said} +\\d+s +3 +shop\\.[0-9a-f]{16}\\n`,
+        `^[\\dms]+ +Warning +OOMKilled +pod/shop +spec\\.containers\\{shop\\} +oom-witness, node-7 +${said} +[\\dms]+ +3 +shop\\.[0-9a-f]{16}\\n`,
         'm',
       ),
     );
     assert.match(
       await namespace.kubectl('events', '--for=pod/shop'),
-      /\d+s \(x3 over \d+s\) +Warning +OOMKilled +Pod\/shop/,
+      /[\dms]+ \(x3 over [\dms]+\) +Warning +OOMKilled +Pod\/shop/,
     );
     t.diagnostic(described.slice(described.indexOf('Events:')));
     t.diagnostic(await namespace.kubectl('get', 'events'));
@@ -131,7 +132,7 @@ describe('Events, as kubectl shows them', () => {
     const described = await namespace.kubectl('describe', 'pod', 'shop');
     assert.match(
       described,
-      /Warning {2}PreviousContainerWasOOMKilled {2}\d+s +oom-event-generator {2}The previous instance of the container 'shop' \(containerd:\/\/a{64}\) was OOMKilled\n/,
+      /Warning {2}PreviousContainerWasOOMKilled {2}[\dms]+ +oom-event-generator {2}The previous instance of the container 'shop' \(containerd:\/\/a{64}\) was OOMKilled\n/,
     );
     t.diagnostic(described.slice(described.indexOf('Events:')));
   });
@@ -337,6 +338,5 @@ async function granted(namespace: string): Promise<void> {
   const who = `--as=system:serviceaccount:${namespace}:agent`;
   const ask = () =>
     cluster.kubectl(['auth', 'can-i', 'patch', 'events', who, `--namespace=${namespace}`]).catch(() => 'no');
-  for (const deadline = Date.now() + 10_000; (await ask()).trim() !== 'yes'; )
-    if (Date.now() > deadline) assert.fail('the rule does not come into force');
+  await until(async () => (await ask()).trim() === 'yes', 'the rule to come into force');
 }

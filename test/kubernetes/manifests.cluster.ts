@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { kustomizations, MANIFESTS } from '../k8s/manifest-files.ts';
+import { until } from '../sinks/contract.ts';
 import { runningCluster } from './cluster-test.ts';
 import { operatorCrds } from './operator-crds.ts';
 
@@ -36,10 +37,10 @@ describe('the API server takes every manifest as it is', () => {
     for (const kind of ['podmonitors', 'prometheusrules'])
       if (!withoutCrds)
         await cluster.kubectl([
-          ...['wait', '--for=condition=Established', `crd/${kind}.monitoring.coreos.com`, '--timeout=60s'],
+          ...['wait', '--for=condition=Established', `crd/${kind}.monitoring.coreos.com`, '--timeout=250s'],
         ]);
   });
-  after(() => cluster.kubectl(['delete', 'namespace', NAMESPACE, '--ignore-not-found', '--timeout=60s']));
+  after(() => cluster.kubectl(['delete', 'namespace', NAMESPACE, '--ignore-not-found', '--timeout=250s']));
 
   for (const folder of folders)
     it(`${path.join('k8s', folder)}`, { skip: ofOperator.includes(folder) && withoutCrds }, async () => {
@@ -86,7 +87,7 @@ describe('once applied, kubectl diff has nothing to say', () => {
   const applied: string[] = [];
   after(async () => {
     for (const input of applied)
-      await cluster.kubectl(['delete', '-f', '-', '--ignore-not-found', '--timeout=60s'], { input });
+      await cluster.kubectl(['delete', '-f', '-', '--ignore-not-found', '--timeout=250s'], { input });
   });
 
   for (const folder of folders.filter((each) => !['agent', 'watch'].includes(each)))
@@ -96,7 +97,13 @@ describe('once applied, kubectl diff has nothing to say', () => {
       applied.push(input);
       await cluster.kubectl(['apply', '-f', '-'], { input });
       const diff = (text: string) => cluster.kubectl(['diff', '-f', '-'], { input: text });
-      assert.equal(await diff(input), '');
+      // The controllers write into what was applied, too, a moment later.
+      let said = '';
+      const isSilent = async () => {
+        said = await diff(input).catch(String);
+        return said === '';
+      };
+      await until(isSilent, () => `an end of: ${said}`);
       await assert.rejects(diff(input.replace('cpu: 20m', 'cpu: 21m')), /\+ +cpu: 21m/);
     });
 });
@@ -113,7 +120,7 @@ describe("the authorizer's word on the rights", () => {
   });
   after(async () => {
     await cluster.kubectl(['delete', '-f', '-', '--ignore-not-found'], { input: roles });
-    await cluster.kubectl(['delete', 'namespace', NAMESPACE, '--timeout=60s']);
+    await cluster.kubectl(['delete', 'namespace', NAMESPACE, '--timeout=250s']);
   });
 
   async function may(account: string, verb: string, resource: string, namespace: string): Promise<boolean> {
@@ -168,15 +175,14 @@ describe("the authorizer's word on the rights", () => {
 
   for (const [account, cases] of Object.entries(CASES))
     it(`${account} may do what it does, and no more`, async () => {
-      for (const [expected, each] of [
-        [true, cases.may],
-        [false, cases.mayNot],
-      ] as const)
-        for (const [verb, resource, namespace] of each)
-          assert.equal(
-            await may(account, verb, resource, namespace),
-            expected,
-            `${verb} ${resource} in ${namespace}`,
-          );
+      // Rules reach the API server's own cache a moment after they were written.
+      for (const [verb, resource, namespace] of cases.may)
+        await until(() => may(account, verb, resource, namespace), `${verb} ${resource} in ${namespace}`);
+      for (const [verb, resource, namespace] of cases.mayNot)
+        assert.equal(
+          await may(account, verb, resource, namespace),
+          false,
+          `${verb} ${resource} in ${namespace}`,
+        );
     });
 });

@@ -54,7 +54,7 @@ describe('the cluster that the tests use is a real one', () => {
     const manifest = pod('static', once([hog('hog', { liveMs: 100 })]), { namespace: namespace.name });
     writeFileSync(file, JSON.stringify(manifest));
     t.after(() => rmSync(file));
-    await namespace.kubectl('wait', '--for=create', 'pod/static-node-a', '--timeout=60s');
+    await namespace.kubectl('wait', '--for=create', 'pod/static-node-a', '--timeout=250s');
     await namespace.untilOomKilled('static-node-a');
   });
 });

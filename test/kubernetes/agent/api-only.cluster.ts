@@ -9,8 +9,7 @@ import { hogPod } from '../pods.ts';
 
 const FOLDER = path.join(MANIFESTS, 'overlays/api-only');
 const NAMESPACE = '--namespace=oom-witness';
-const ROLLOUT = ['rollout', 'status', 'deployment/oom-witness-watch', NAMESPACE, '--timeout=100s'];
-const PATIENCE_MS = 60_000;
+const ROLLOUT = ['rollout', 'status', 'deployment/oom-witness-watch', NAMESPACE, '--timeout=250s'];
 
 const cluster = runningCluster();
 
@@ -27,7 +26,7 @@ async function told(namespace: TestNamespace, pod: string): Promise<readonly str
   const found = async () =>
     (await namespace.events('Pod', pod)).filter(({ reason }) => reason === 'OOMKilled');
   try {
-    await until(async () => (await found()).length > 0, `the Event of ${pod}`, PATIENCE_MS);
+    await until(async () => (await found()).length > 0, `the Event of ${pod}`);
   } catch (error) {
     const logs = [
       'logs',
@@ -46,11 +45,11 @@ describe('API-only mode', () => {
     const archive = process.env.OOM_WITNESS_AGENT_IMAGE;
     assert.ok(archive, 'npm run test:kubernetes builds the image');
     await cluster.importImage(archive);
-    await cluster.kubectl(['delete', 'namespace', 'oom-witness', '--ignore-not-found', '--timeout=100s']);
+    await cluster.kubectl(['delete', 'namespace', 'oom-witness', '--ignore-not-found', '--timeout=250s']);
     await cluster.kubectl(['apply', '-k', FOLDER]);
-    await cluster.kubectl(ROLLOUT, { timeoutMs: 110_000 });
+    await cluster.kubectl(ROLLOUT);
   });
-  after(() => cluster.kubectl(['delete', '-k', FOLDER, '--timeout=100s']));
+  after(() => cluster.kubectl(['delete', '-k', FOLDER, '--timeout=250s']));
 
   it('an Event for each kill, also when the replica that worked is gone', async (t) => {
     const namespace = await TestNamespace.create(t, cluster);
@@ -67,7 +66,7 @@ describe('API-only mode', () => {
     await namespace.untilOomKilled('second');
     assert.equal((await told(namespace, 'second')).length, 1);
     assert.notEqual(await holder(), old);
-    await cluster.kubectl(ROLLOUT, { timeoutMs: 110_000 });
+    await cluster.kubectl(ROLLOUT);
     for (const pod of ['first', 'second']) assert.equal((await told(namespace, pod)).length, 1, pod);
   });
 });

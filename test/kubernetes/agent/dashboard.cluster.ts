@@ -16,7 +16,6 @@ import { DeployedAgent } from './deployed-agent.ts';
 
 const cluster = runningCluster();
 const packages = await prometheusPackages();
-const PATIENCE_MS = 60_000;
 
 interface FoundPod {
   readonly metadata: { readonly labels: Readonly<Record<string, string>> };
@@ -89,7 +88,7 @@ it('every panel shows what it is for', { skip: 'missing' in packages && packages
     const { result } = await prometheus.api<{ result: object[] }>(`query?${new URLSearchParams({ query })}`);
     return result.length > 0;
   };
-  await until(isScraped, () => `the container's kills at 0, twice\n${prometheus.log()}`, PATIENCE_MS);
+  await until(isScraped, () => `the container's kills at 0, twice\n${prometheus.log()}`);
   const before = Date.now();
   await assert.rejects(
     namespace.kubectl('exec', 'victim', '--', '/victim', 'hog', '0', namespace.name),
@@ -158,6 +157,6 @@ it('every panel shows what it is for', { skip: 'missing' in packages && packages
         return false;
       }
     };
-    await until(isRight, () => `${panel.title}: ${problem}\n${prometheus.log()}`, PATIENCE_MS);
+    await until(isRight, () => `${panel.title}: ${problem}\n${prometheus.log()}`);
   }
 });

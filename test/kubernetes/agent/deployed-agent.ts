@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Incident } from '../../../src/incident.ts';
 import { MANIFESTS } from '../../k8s/manifest-files.ts';
+import { PATIENCE_MS } from '../../patience.ts';
 import { until } from '../../sinks/contract.ts';
 import { assertValidIncident } from '../../validate-incident.ts';
 import { NODE_A, NODE_B } from '../addresses.ts';
@@ -13,11 +14,9 @@ export const AGENT_NAMESPACE = 'oom-witness';
 const DAEMON_SET = 'daemonset/oom-witness';
 const STATE = '/var/lib/oom-witness';
 const INCIDENTS = `${STATE}/incidents.jsonl`;
-const LOOK_MS = { 'node-a': 60_000, 'node-b': 600_000 } as const;
+const LOOK_MS = { 'node-a': PATIENCE_MS, 'node-b': 600_000 } as const;
 
 const TOKEN = crypto.randomUUID();
-/** The agent gives kubelet a minute. */
-const STATEMENT_MS = 90_000;
 const ASK_EVERY_MS = 500;
 const EXEC_MS = 120_000;
 
@@ -52,7 +51,7 @@ export class DeployedAgent {
     await (node === NODE_A.name ? cluster.importImage(archive) : cluster.guest.importImage(archive));
     const agent = new DeployedAgent(cluster, node);
     // One that another test has removed may still be going.
-    await cluster.kubectl(['delete', 'namespace', AGENT_NAMESPACE, '--ignore-not-found', '--timeout=100s']);
+    await cluster.kubectl(['delete', 'namespace', AGENT_NAMESPACE, '--ignore-not-found', '--timeout=250s']);
     agent.#writeKustomization(
       { FILE: INCIDENTS, API_TOKEN_FILE: '/etc/oom-witness/secrets/api-token', ...options },
       path.join(MANIFESTS, manifests),
@@ -70,7 +69,7 @@ export class DeployedAgent {
 
   /** With all that it has kept. */
   async remove(): Promise<void> {
-    await this.#cluster.kubectl(['delete', '-k', this.#folder, '--timeout=100s', '--ignore-not-found']);
+    await this.#cluster.kubectl(['delete', '-k', this.#folder, '--timeout=250s', '--ignore-not-found']);
     if (this.node === NODE_A.name) rmSync(this.#cluster.at(STATE), { recursive: true, force: true });
     else await this.#cluster.guest.shell(`rm -rf ${STATE}`);
   }
@@ -78,6 +77,11 @@ export class DeployedAgent {
   /** What it has written about itself. */
   log(): Promise<string> {
     return this.#cluster.kubectl(['logs', DAEMON_SET, `--namespace=${AGENT_NAMESPACE}`]);
+  }
+
+  /** What it has written about the processes that it sees, on node-a. */
+  journal(): string {
+    return readIfThere(this.#cluster.at(`${STATE}/processes.jsonl`));
   }
 
   /** What `--file` has got until now. */
@@ -127,7 +131,7 @@ export class DeployedAgent {
    */
   async stated(id: string): Promise<Incident> {
     const path = `/api/incidents/${encodeURIComponent(id)}`;
-    const limit = Math.max(LOOK_MS[this.node], STATEMENT_MS);
+    const limit = LOOK_MS[this.node];
     const incident: unknown = JSON.parse(await this.#get(path, limit, 'JSON.parse(text).statements'));
     assertValidIncident(incident);
     assert.ok(incident.statements, `nothing is said of ${id} within ${limit} ms`);

@@ -13,7 +13,6 @@ import { AGENT_NAMESPACE, DeployedAgent } from './deployed-agent.ts';
 const cluster = runningCluster();
 const packages = await dockerPackages();
 const skip = 'missing' in packages && packages.missing;
-const PATIENCE_MS = 60_000;
 
 /** From the pod itself, as Prometheus reads them. */
 async function metrics(): Promise<string> {
@@ -30,7 +29,7 @@ async function counted(id: string): Promise<Record<string, number>> {
   );
 }
 
-it('Docker that comes after the agent, and that is started again', { skip, timeout: 180_000 }, async (t) => {
+it('Docker that comes after the agent, and that is started again', { skip }, async (t) => {
   assert.ok('root' in packages);
   const agent = await DeployedAgent.deploy(
     cluster,
@@ -45,7 +44,7 @@ it('Docker that comes after the agent, and that is started again', { skip, timeo
   await using docker = await Docker.start(packages.root, { socket });
   await importVictim(docker);
   const isFollowed = async () => /^oom_witness_container_feed_up\{feed="docker"\} 1$/m.test(await metrics());
-  const followed = () => until(isFollowed, 'following Docker', PATIENCE_MS);
+  const followed = () => until(isFollowed, 'following Docker');
 
   /** A container with these labels that is killed, its id. */
   const killed = (name: string, ...labels: readonly string[]) =>
@@ -66,11 +65,7 @@ it('Docker that comes after the agent, and that is started again', { skip, timeo
   assert.deepEqual([k8s, unknown], [undefined, undefined]);
   assert.deepEqual(process.command_args, ['/victim', 'hog', '200', `${namespace.name}-cart`]);
   const once = { container_restarts: 0, container_ooms: 1, container_last_exit_code: 137 };
-  await until(
-    async () => (await counted(`docker://${id}`)).container_last_exit_code === 137,
-    'its end',
-    PATIENCE_MS,
-  );
+  await until(async () => (await counted(`docker://${id}`)).container_last_exit_code === 137, 'its end');
   assert.deepEqual(await counted(`docker://${id}`), once);
 
   // Docker knows nothing of the pods.
@@ -81,12 +76,11 @@ it('Docker that comes after the agent, and that is started again', { skip, timeo
   await until(
     async () => (await counted(`containerd://${inPod?.id}`)).container_last_exit_code === 137,
     "the pod's end",
-    PATIENCE_MS,
   );
   assert.deepEqual(await counted(`containerd://${inPod?.id}`), once);
 
   await docker.stopDaemon();
-  await until(async () => !(await isFollowed()), 'that Docker is gone', PATIENCE_MS);
+  await until(async () => !(await isFollowed()), 'that Docker is gone');
   await docker.startDaemon();
   await followed();
   const again = await killed('again');

@@ -184,7 +184,7 @@ export const deletedPod: Scenario = {
     const shop = (container: ReturnType<typeof hog>) =>
       deployment('shop', once([container], { nodeName: node.name, terminationGracePeriodSeconds: 0 }));
     await namespace.apply(shop(hog('hog', { waitsFor: 'SIGTERM', text: [namespace.name] })));
-    await namespace.kubectl('rollout', 'status', 'deployment/shop', '--timeout=110s');
+    await namespace.kubectl('rollout', 'status', 'deployment/shop', '--timeout=250s');
     const { items } = await namespace.get<{ items: { metadata: { name: string; uid: string } }[] }>('pods');
     assert.equal(items.length, 1);
     const { name, uid } = items[0]!.metadata;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
+import { until } from '../../sinks/contract.ts';
 import type { Cluster } from '../cluster.ts';
 import { TestNamespace } from '../cluster-test.ts';
 import { hogPod } from '../pods.ts';
@@ -20,11 +21,12 @@ export async function assertReducedSees(t: TestContext, cluster: Cluster): Promi
 
 async function assertSees(t: TestContext, cluster: Cluster, agent: DeployedAgent): Promise<void> {
   const namespace = await TestNamespace.create(t, cluster);
-  // Lives for long enough that a scan of /proc finds it.
-  await namespace.apply(hogPod('victim', { liveMs: 2_000, text: [namespace.name] }));
+  await namespace.apply(hogPod('victim', { waitsFor: 'SIGTERM', text: [namespace.name] }));
+  await until(() => agent.journal().includes(`"${namespace.name}"`), 'a scan of /proc that has found it');
+  await namespace.kill(namespace.name);
   const { host, process, k8s } = await agent.told(namespace.name);
   assert.equal(host.name, 'node-a');
-  assert.deepEqual(process.command_args, ['/victim', 'hog', '2000', namespace.name]);
+  assert.deepEqual(process.command_args, ['/victim', 'hog', 'SIGTERM', namespace.name]);
   assert.equal(process.executable?.path, '/victim');
   assert.equal(k8s?.namespace?.name, namespace.name);
   assert.equal(k8s?.pod?.name, 'victim');
