@@ -2,6 +2,8 @@
 # Waits for the end of a test process, whose number it is given, and removes what is left of it: processes with its mark in their
 # environment or in its cgroups, these cgroups, and the folders that it was told of on its standard input, a line each.
 owner=$1
+# Who ends a whole tree of processes means what is to be removed, too.
+trap '' HUP INT TERM
 folders=$(cat)
 
 cgroups() {
