@@ -25,9 +25,9 @@ describe('Docker containers', { skip }, () => {
 
   it('killed as PID 1: told with its full command line, its container and whose limit it was', async (t) => {
     const agent = await AgentProcess.start(t);
-    const args = ['hog', '300', '--jvm=-Xmx2g', 'two words', '', 'ü€\n', 'x'.repeat(5_000)];
-    await untilHeaderIsAllowed();
+    const args = ['hog', 'SIGTERM', '--jvm=-Xmx2g', 'two words', '', 'ü€\n', 'x'.repeat(5_000)];
     const container = await runVictim(t, docker, ...args);
+    await killWaiting(docker, container, untilHeaderIsAllowed);
     const { oom, process, victims, container: told } = await firstOf(agent, container);
     assert.deepEqual(process.command_args, ['/victim', ...args]);
     assert.equal(process.command_line, ['/victim', ...args].join(' '));
@@ -59,10 +59,11 @@ describe('Docker containers', { skip }, () => {
       ready: (line) => line.includes('"armed"'),
     });
     t.after(() => terminal.stop());
-    await untilHeaderIsAllowed();
-    const container = await runVictim(t, docker, 'parent', '/dev/null', '300', '--page=%d', 'photo.tiff');
+    const command = ['parent', '/dev/null', 'SIGTERM', '--page=%d', 'photo.tiff'];
+    const container = await runVictim(t, docker, ...command);
+    await killWaiting(docker, container, untilHeaderIsAllowed);
     const { process: died, victims } = await firstOf(agent, container);
-    assert.deepEqual(died.command_args, ['victim', 'hog', '300', '--page=0', 'photo.tiff']);
+    assert.deepEqual(died.command_args, ['victim', 'hog', 'SIGTERM', '--page=0', 'photo.tiff']);
     assert.equal(victims[0]?.capture.source, 'exec');
     assert.equal(victims.length, 1);
     const state = await docker.inspect(container);
@@ -75,7 +76,9 @@ describe('Docker containers', { skip }, () => {
     const block = incidents.find((text) => text.includes(`pid ${died.pid}:`)) ?? '';
     assert.ok(block.includes(`OOM KILL  container ${container.slice(0, 12)} `), terminal.log());
     assert.ok(
-      block.includes(`victim, pid ${died.pid}: victim hog 300 --page=0 photo.tiff (the container lives on)`),
+      block.includes(
+        `victim, pid ${died.pid}: victim hog SIGTERM --page=0 photo.tiff (the container lives on)`,
+      ),
       block,
     );
   });

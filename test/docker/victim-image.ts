@@ -33,13 +33,14 @@ export async function runVictim(t: TestContext, docker: Docker, ...args: readonl
   return id;
 }
 
-/** Lets the victim in a container be killed that waits for a SIGTERM. */
-export async function killWaiting(docker: Docker, container: string): Promise<void> {
+/** Lets the victim in a container be killed that waits for a SIGTERM. @param before what is waited for last */
+export async function killWaiting(docker: Docker, container: string, before = async () => {}): Promise<void> {
   const waiting = () =>
     cgroupMounts()
       .flatMap((mount) => processesBelow(path.join(mount, docker.cgroup, container)))
       .find(waitsForSigterm);
   await until(() => waiting() !== undefined, 'a victim that waits');
+  await before();
   process.kill(waiting()!, 'SIGTERM');
 }
 

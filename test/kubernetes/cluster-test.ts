@@ -113,13 +113,15 @@ export class TestNamespace {
    * Lets a process on node-a be killed that waits for a SIGTERM, as soon as it does. Neither kubelet nor the API server is asked.
    *
    * @param word of its command line
+   * @param before what is waited for last
    */
-  async kill(word: string): Promise<void> {
+  async kill(word: string, before = async () => {}): Promise<void> {
     const waiting = () =>
       cgroupMounts()
         .flatMap((mount) => processesBelow(path.join(mount, this.cluster.cgroupRoot)))
         .find((pid) => waitsForSigterm(pid) && commandLine(pid).includes(word));
     await until(() => waiting() !== undefined, `${word}, which waits`);
+    await before();
     process.kill(waiting()!, 'SIGTERM');
   }
 

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { untilHeaderIsAllowed } from '../../docker/kernel-header.ts';
 import { NODE_A, NODE_B } from '../addresses.ts';
 import type { Cluster } from '../cluster.ts';
+import type { TestNamespace } from '../cluster-test.ts';
 import type { NodeName } from './deployed-agent.ts';
 
 export interface KillNode {
@@ -12,8 +13,10 @@ export interface KillNode {
   readonly groupKills: boolean;
   /** Whether the container's status says OOMKilled for sure. */
   readonly isToldOfKills: boolean;
-  /** Until the kernel prints limit and usage of the next kill. */
-  untilHeaderIsAllowed(): Promise<void>;
+  /** Until `killWithHeader`. */
+  readonly waitsFor: 'SIGTERM' | 'line';
+  /** Lets a victim be killed that waits, with the namespace's name in its command line: when the kernel will print limit and usage. */
+  killWithHeader(namespace: TestNamespace, pod: string): Promise<void>;
   /** Of a container, as the kernel prints it. */
   cgroup(qos: string, podUid: string, containerId: string): string;
   /** kubelet runs the pod of this manifest, until it is removed. */
@@ -30,7 +33,8 @@ export function nodeA(cluster: Cluster): KillNode {
     name: NODE_A.name,
     groupKills: false,
     isToldOfKills: true,
-    untilHeaderIsAllowed,
+    waitsFor: 'SIGTERM',
+    killWithHeader: (namespace) => namespace.kill(namespace.name, untilHeaderIsAllowed),
     cgroup(qos, podUid, containerId) {
       const level = qos === 'Guaranteed' ? '' : `/${qos.toLowerCase()}`;
       return `${cluster.cgroupRoot}/kubepods${level}/pod${podUid}/${containerId}`;
@@ -48,8 +52,9 @@ export function nodeB({ guest }: Cluster): KillNode {
     groupKills: true,
     // In one run of three it was `Error`, exit code 137.
     isToldOfKills: false,
+    waitsFor: 'line',
     // Its kernel prints of nobody else's kills.
-    async untilHeaderIsAllowed() {},
+    killWithHeader: (namespace, pod) => namespace.tell(pod),
     cgroup(qos, podUid, containerId) {
       const level = qos === 'Guaranteed' ? '' : `-${qos.toLowerCase()}`;
       const slices = ['kubepods', ...(level && [`kubepods${level}`])];

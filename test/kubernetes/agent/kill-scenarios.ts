@@ -57,9 +57,10 @@ export const firstProcess: Scenario = {
   title: 'the first process: named, and the status is heard',
   async run(place) {
     const { agent, namespace, node } = place;
-    await node.untilHeaderIsAllowed();
     const labels = { labels: { app: 'shop', secret: 'no' } };
-    await namespace.apply(hogPod('victim', { node: node.name, text: [namespace.name] }, labels));
+    const options = { node: node.name, waitsFor: node.waitsFor, text: [namespace.name] };
+    await namespace.apply(hogPod('victim', options, labels));
+    await node.killWithHeader(namespace, 'victim');
     const incident = await agent.told(namespace.name);
     // kubelet is slower than the agent.
     await assertHeard(place, incident, 'victim');
@@ -81,7 +82,7 @@ export const firstProcess: Scenario = {
     });
     assert.equal(status.qosClass, 'Burstable');
     assert.deepEqual(namesMissing(incident), []);
-    assert.deepEqual(incident.process.command_args, ['/victim', 'hog', '0', namespace.name]);
+    assert.deepEqual(incident.process.command_args, ['/victim', 'hog', node.waitsFor, namespace.name]);
     assert.equal(incident.victims[0]?.capture.source, 'exec');
     assert.equal(incident.oom.limit, 32 << 20);
     await assertShown(namespace, 'victim', incident);
