@@ -4,7 +4,11 @@ import { createServer } from 'node:net';
 
 const FIRST = 10_000;
 /** From here on the kernel gives ports away: to every connection, and to servers that want any. */
-const [BEYOND = 0] = readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8').split(/\s/).map(Number);
+const [GIVEN_AWAY = 0] = readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8')
+  .split(/\s/)
+  .map(Number);
+/** A machine that leaves none below gives away all. */
+const BEYOND = GIVEN_AWAY > FIRST ? GIVEN_AWAY : 65_536;
 
 /** For clients that are to find nobody: IANA has given it to no service, and the kernel gives one as low to no server that asks for any. */
 export const PORT_OF_NOBODY = 4;
