@@ -148,6 +148,8 @@ export interface Launched {
   readonly pid: number;
   /** The exact arguments. */
   readonly args: readonly string[];
+  /** Killed before it had said that it has executed them: it may still have been the launcher's copy. */
+  readonly early: boolean;
   /** Wait status: 9 = killed by SIGKILL. */
   readonly status: number;
 }
@@ -188,13 +190,14 @@ export async function launch(cgroup: Cgroup, options: LaunchOptions): Promise<re
       continue;
     }
     const args =
-      mode === 'exec' && !early.has(index)
+      mode === 'exec'
         ? ['victim', 'hog', wait, ...text.map((each) => each.replace('%d', String(index)))]
         : ['victim', ...argv];
     launched.push({
       index: Number(index),
       pid: Number(pid),
       args,
+      early: early.has(index),
       status: Number(status),
     });
   }
