@@ -9,7 +9,6 @@ import type { Evidence } from './evidence.ts';
 
 /** For a guest that hangs: none of those that do not takes a quarter of it, unless others keep the processor busy. */
 const LIMIT_SECONDS = 600;
-const KILLED_BY_TIMEOUT = 137;
 const MEMORY_MIB = 1024;
 
 export interface MachineOptions {
@@ -75,6 +74,7 @@ export async function runInGuest(options: MachineOptions): Promise<Evidence> {
 function ended(child: ChildProcess): Promise<boolean> {
   return new Promise((resolve, reject) => {
     child.once('error', reject);
-    child.once('close', (code) => resolve(code !== KILLED_BY_TIMEOUT));
+    // timeout(1) ends by the signal that it sends.
+    child.once('close', (_, signal) => resolve(signal !== 'SIGKILL'));
   });
 }
