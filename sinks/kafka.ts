@@ -8,7 +8,7 @@ import { brokerList } from '../src/kafka/brokers.ts';
 import { KafkaClient, type KafkaSettings, loadKafkaJS } from '../src/kafka/client.ts';
 import { reasonOf, refusalOf } from '../src/kafka/failure.ts';
 import type { TlsMaterial } from '../src/net/http-post.ts';
-import { readTlsFiles } from '../src/net/tls-files.ts';
+import { tlsMaterial } from '../src/net/tls-files.ts';
 import { DELIVERED, type Delivery, type Outcome, type Sink, type SinkContext } from '../src/sink.ts';
 
 const SASL_MECHANISMS = ['plain', 'scram-sha-256', 'scram-sha-512'] as const;
@@ -48,14 +48,16 @@ export const options: readonly Option[] = [
     value: 'PATH',
     help: "PEM file of the authority that signed the brokers' certificates; turns TLS on",
     schema: v.string(),
+    file: true,
   },
   {
     name: 'kafka-cert',
     value: 'PATH',
     help: 'PEM file of the certificate to show to the brokers; turns TLS on',
     schema: v.string(),
+    file: true,
   },
-  { name: 'kafka-key', value: 'PATH', help: 'PEM file of its private key', schema: v.string() },
+  { name: 'kafka-key', value: 'PATH', help: 'PEM file of its private key', schema: v.string(), file: true },
   {
     name: 'kafka-client-id',
     value: 'TEXT',
@@ -118,7 +120,7 @@ function login(values: Readonly<Record<string, unknown>>): SASLOptions | undefin
 }
 
 function transport(values: Readonly<Record<string, unknown>>): TlsMaterial | undefined {
-  const files = readTlsFiles('kafka', values);
+  const files = tlsMaterial('kafka', values);
   if (files && values['kafka-tls'] === false)
     throw new OptionError(
       'kafka-tls',

@@ -213,10 +213,14 @@ function outcomeOf({ status, headers, body }: HttpAnswer, now: number): Outcome 
     const afterMs = retryAfterMs(headers['retry-after'], now);
     return { kind: 'retry', reason, ...(afterMs === undefined ? {} : { afterMs }) };
   }
-  // The webhook was withdrawn (404 no_service) or its channel archived (410): that is no fault of the message, every
+  // The webhook was withdrawn (404 no_service, 403 invalid_token) or its channel archived (410): that is no fault of the message, every
   // other one would meet the same answer, and it ends when a person acts. To reject would empty the whole queue into
   // the dead-letter file meanwhile. A channel that never existed (404 channel_not_found) is a wrong setting.
-  if (status === 410 || (status === 404 && !body.includes('channel_not_found')))
+  const isWithdrawn =
+    status === 410 ||
+    (status === 404 && !body.includes('channel_not_found')) ||
+    (status === 403 && body.includes('invalid_token'));
+  if (isWithdrawn)
     return {
       kind: 'retry',
       reason: `${reason}; make a new webhook or bring back its channel`,

@@ -10,7 +10,7 @@ import {
   type TlsMaterial,
 } from '../src/net/http-post.ts';
 import { crypto } from '../src/net/lazy-builtins.ts';
-import { readTlsFiles } from '../src/net/tls-files.ts';
+import { tlsMaterial } from '../src/net/tls-files.ts';
 import { DELIVERED, type Delivery, type Outcome, type Sink, type SinkContext } from '../src/sink.ts';
 
 export interface WebhookSettings {
@@ -47,14 +47,16 @@ export const options: readonly Option[] = [
     value: 'PATH',
     help: "PEM file of the authority that signed the server's certificate",
     schema: v.string(),
+    file: true,
   },
   {
     name: 'webhook-cert',
     value: 'PATH',
     help: 'PEM file of the certificate to show to the server',
     schema: v.string(),
+    file: true,
   },
-  { name: 'webhook-key', value: 'PATH', help: 'PEM file of its private key', schema: v.string() },
+  { name: 'webhook-key', value: 'PATH', help: 'PEM file of its private key', schema: v.string(), file: true },
 ];
 
 export function settings(values: Readonly<Record<string, unknown>>): WebhookSettings | undefined {
@@ -72,7 +74,7 @@ export function settings(values: Readonly<Record<string, unknown>>): WebhookSett
     url: new URL(url),
     secret: values['webhook-secret'] as string | undefined,
     headers: (values['webhook-header'] as Record<string, string> | undefined) ?? {},
-    tls: readTlsFiles('webhook', values),
+    tls: tlsMaterial('webhook', values),
   };
 }
 
@@ -151,10 +153,16 @@ export function signature(secret: string, seconds: number, body: string): string
   return crypto().createHmac('sha256', secret).update(`${seconds}.${body}`).digest('hex');
 }
 
+/**
+ * Not the incident is refused but who sends it: every other one would meet the same answer, and it ends when the password, token or
+ * key is mended, or has arrived in its file.
+ */
+const REFUSES_US: readonly number[] = [401, 403, 407];
+
 function outcomeOf({ status, headers, body }: HttpAnswer, now: number): Outcome {
   if (status >= 200 && status < 300) return DELIVERED;
   const reason = `HTTP ${status}${body === '' ? '' : `: ${shown(body, 200)}`}`;
-  if (isTemporary(status)) {
+  if (isTemporary(status) || REFUSES_US.includes(status)) {
     const afterMs = retryAfterMs(headers['retry-after'], now);
     return { kind: 'retry', reason, ...(afterMs === undefined ? {} : { afterMs }) };
   }

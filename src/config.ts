@@ -10,10 +10,11 @@ import {
 } from './config/assignments.ts';
 import { type Catalogue, catalogue, type OptionGroup } from './config/catalogue.ts';
 import { OptionError } from './config/option.ts';
+import { OptionFiles } from './config/option-files.ts';
 import { type AgentSettings, agentSettings, usesKubernetes } from './config/options.ts';
 import { type Origin, written } from './config/origin.ts';
 import { programsNamed, type Replaced, refuseUnused } from './config/replaced.ts';
-import { implied, resolve, unset, valuesOf } from './config/resolve.ts';
+import { implied, type Resolved, resolve, unset, valuesOf } from './config/resolve.ts';
 import type { ReplacedProgram } from './replaced/program.ts';
 import type { SinkModule, SinkSurroundings } from './sink.ts';
 import type { NamedSink } from './sinks.ts';
@@ -31,8 +32,12 @@ export interface ResolvedOption {
 export interface ConfiguredSink {
   readonly name: string;
   readonly module: SinkModule;
-  /** For `module.open`. */
+  /** For `module.open`, with the files that its options name as they were at the start. */
   readonly settings: unknown;
+  /** The same with these files as they are now. @throws OptionError */
+  readonly renewed: () => Promise<unknown>;
+  /** Whether one of them is not what it was when it was last read. */
+  readonly isOutdated: () => Promise<boolean>;
 }
 
 /** Everything that anybody can set, checked and deeply frozen. */
@@ -57,27 +62,37 @@ export interface Config extends AgentSettings {
  */
 export async function loadConfig(
   sinks: readonly NamedSink[],
-  { flags, environment }: ConfigSources,
+  { flags, environment, signal }: ConfigSources,
 ): Promise<Config> {
   const all = catalogue(sinks);
   const fromFlags = assign(all, flagAssignments(flags));
   const fromEnvironment = assign(all, environmentAssignments(all, environment));
   const file = fromFlags.get('config') ?? fromEnvironment.get('config');
-  const fromFile = assign(all, file === undefined ? [] : await fileAssignments(String(file.value)));
+  const files = new OptionFiles(signal);
+  const fromFile = assign(all, file === undefined ? [] : await fileAssignments(String(file.value), files));
 
   const find = (name: string) => fromFlags.get(name) ?? fromEnvironment.get(name) ?? fromFile.get(name);
-  const programs = replacedPrograms(all, find('replace'));
+  const programs = await replacedPrograms(all, find('replace'), files);
   refuseUnused(programs, (option) => find(option) !== undefined);
   for (const [name, set] of assign(all, inheritedAssignments(programs, environment)))
     if (!fromEnvironment.has(name)) fromEnvironment.set(name, set);
 
   const isUsed = ({ program }: OptionGroup) =>
     program === undefined || programs.some(({ name }) => name === program);
-  const told = all.groups.flatMap((group) =>
-    group.options.map((option) => (isUsed(group) ? resolve(option, find(option.name)) : unset(option))),
-  );
+  const filesOf = new Map(all.groups.map((group) => [group, new OptionFiles(signal)]));
+  const tell = async (group: OptionGroup): Promise<Resolved[]> => {
+    const told: Resolved[] = [];
+    for (const option of group.options)
+      told.push(
+        isUsed(group) ? await resolve(option, find(option.name), filesOf.get(group)!) : unset(option),
+      );
+    return told;
+  };
+  const told: Resolved[] = [];
+  for (const group of all.groups) told.push(...(await tell(group)));
   const replaced = programs.map((program) => ({ program, ...program.settings(valuesOf(told)) }));
-  const resolved = told.map((each) => implied(each, replaced));
+  const imply = (told: readonly Resolved[]) => told.map((each) => implied(each, replaced));
+  const resolved = imply(told);
   const values = valuesOf(resolved);
   const origins = new Map(resolved.map(({ option, origin }) => [option.name, origin]));
   const settings = agentSettings(values);
@@ -94,26 +109,38 @@ export async function loadConfig(
         .map(([variable, why]) => `${variable}: ${why}`),
     ),
     replaced,
-    sinks: sinks.flatMap((sink) => configured(sink, values, surroundings, origins)),
+    sinks: sinks.flatMap((sink) => {
+      const make = (values: Values) => settingsOf(sink.module, values, surroundings, origins);
+      const settings = make(values);
+      if (settings === undefined) return [];
+      const group = all.groups.find((each) => each.sink === sink.name)!;
+      const renewed = async () => deepFreeze(make(valuesOf(imply(await tell(group)))));
+      return [{ ...sink, settings, renewed, isOutdated: () => filesOf.get(group)!.haveChanged() }];
+    }),
     options: resolved.map(({ option, text, origin }) => ({ name: option.name, text, origin })),
   });
 }
 
-function replacedPrograms(all: Catalogue, set: SetOption | undefined): ReplacedProgram[] {
+type Values = Readonly<Record<string, unknown>>;
+
+async function replacedPrograms(
+  all: Catalogue,
+  set: SetOption | undefined,
+  files: OptionFiles,
+): Promise<ReplacedProgram[]> {
   const { option } = all.spellings.get('replace')!;
-  return programsNamed(resolve(option, set).value as ReadonlySet<string>);
+  return programsNamed((await resolve(option, set, files)).value as ReadonlySet<string>);
 }
 
-function configured(
-  { name, module }: NamedSink,
-  values: Readonly<Record<string, unknown>>,
+function settingsOf(
+  module: SinkModule,
+  values: Values,
   surroundings: SinkSurroundings,
   origins: ReadonlyMap<string, Origin>,
-): ConfiguredSink[] {
+): unknown {
   const own = Object.fromEntries(module.options.map((option) => [option.name, values[option.name]]));
   try {
-    const settings = module.settings(own, surroundings);
-    return settings === undefined ? [] : [{ name, module, settings }];
+    return module.settings(own, surroundings);
   } catch (error) {
     if (!(error instanceof OptionError)) throw error;
     const origin = origins.get(error.option);

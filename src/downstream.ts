@@ -141,10 +141,11 @@ export class Downstream {
       ...(useKubernetes && { kubernetes: this.#kubernetes() }),
     };
     return new Couriers(
-      sinks.map(({ name, module, settings }) => ({
+      sinks.map(({ name, module, renewed, isOutdated }) => ({
         name,
         ...(module.batchSize !== undefined && { batchSize: module.batchSize }),
-        open: () => module.open(settings, context),
+        open: async () => module.open(await renewed(), context),
+        isOutdated,
       })),
       {
         store: this.store,

@@ -43,7 +43,8 @@ async function runCommand(thread: Worker | undefined, stop: AbortController): Pr
   const sinks = await loadSinks();
   const invocation = invocationOf(sinks);
   if (invocation === undefined) return 0;
-  const configure = () => loadConfig(sinks, { flags: invocation.flags, environment: process.env });
+  const configure = () =>
+    loadConfig(sinks, { flags: invocation.flags, environment: process.env, signal: stop.signal });
 
   switch (invocation.command) {
     case 'run': {

@@ -84,7 +84,7 @@ export interface SinkModule<Settings = unknown> {
   /**
    * The parsed values by option name (undefined where unset) -> settings, or undefined where nobody asked for this
    * sink. Throws OptionError that names the option and the mend (a missing partner, two that exclude each other).
-   * Reads no file but the ones its options name, and starts nothing.
+   * Called again when a file that gave one of the values was replaced. Starts nothing.
    */
   settings(values: Readonly<Record<string, unknown>>, surroundings: SinkSurroundings): Settings | undefined;
   /** Loads the client and returns the sink; does not fail because the server is down. */

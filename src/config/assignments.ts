@@ -4,6 +4,7 @@ import { type Catalogue, type Spelling, separator } from './catalogue.ts';
 import { readConfigFile } from './config-file.ts';
 import { nearest } from './nearest.ts';
 import { dashed, environmentName, type Option, OptionError } from './option.ts';
+import type { OptionFiles } from './option-files.ts';
 import { INHERITED_VARIABLES } from './options.ts';
 import { type Origin, subject, written } from './origin.ts';
 import { inheritedSettings } from './replaced.ts';
@@ -18,6 +19,8 @@ export interface ConfigSources {
   /** In the order of the command line: of two equal ones the last counts, lists are joined. */
   readonly flags: readonly Flag[];
   readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Ends the wait for the content of a pipe. */
+  readonly signal?: AbortSignal;
 }
 
 /** What one source says about one option. */
@@ -75,8 +78,8 @@ export function flagAssignments(flags: readonly Flag[]): Assignment[] {
   return flags.map(({ name, value }) => ({ name, value, origin: { kind: 'flag', name: dashed(name) } }));
 }
 
-export async function fileAssignments(path: string): Promise<Assignment[]> {
-  const settings = await readConfigFile(path);
+export async function fileAssignments(path: string, files: OptionFiles): Promise<Assignment[]> {
+  const settings = await readConfigFile(path, files);
   return settings.map(({ name, key, value }) => {
     if (name === 'config')
       throw new OptionError('config', `--config: ${path}: cannot name another configuration file.`);

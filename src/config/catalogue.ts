@@ -66,7 +66,8 @@ export function headingOf({ sink, program }: OptionGroup): string {
 }
 
 function* spellingsOf(option: Option): Generator<[string, Spelling]> {
-  for (const name of [option.name, ...(option.aliases ?? [])]) yield [name, { option, isFile: false }];
+  for (const name of [option.name, ...(option.aliases ?? [])])
+    yield [name, { option, isFile: option.file === true }];
   if (option.secret) yield [secretFileName(option), { option, isFile: true }];
 }
 

@@ -1,5 +1,5 @@
 import { OptionError } from './option.ts';
-import { readSmallFile } from './small-file.ts';
+import type { OptionFiles } from './option-files.ts';
 
 export interface FileSetting {
   /** The option's name: the keys on the way to it joined by a dash. */
@@ -17,11 +17,11 @@ const MAX_DEPTH = 8;
  *
  * @throws OptionError of the option `config`
  */
-export async function readConfigFile(path: string): Promise<readonly FileSetting[]> {
+export async function readConfigFile(path: string, files: OptionFiles): Promise<readonly FileSetting[]> {
   const fail = (problem: string) => new OptionError('config', `--config: ${path}: ${problem}.`);
   let text: string;
   try {
-    text = readSmallFile(path);
+    text = await files.read(path);
   } catch (error) {
     throw fail(`cannot be read: ${(error as Error).message}`);
   }

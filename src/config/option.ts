@@ -18,6 +18,8 @@ export interface Option {
   readonly default?: string;
   /** Printed as ***; `--NAME-file PATH` is offered too, so that it need not be in argv. */
   readonly secret?: true;
+  /** The value is the path of a file, and what `schema` and the sink get is its text: see `OptionFiles`. */
+  readonly file?: true;
   /** Names that a replaced program accepted for it, one of a single letter after one dash; not shown in help. */
   readonly aliases?: readonly string[];
 }

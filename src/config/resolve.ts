@@ -3,9 +3,9 @@ import { shown } from '../format.ts';
 import type { SetOption } from './assignments.ts';
 import { secretFileName } from './catalogue.ts';
 import { type Option, OptionError } from './option.ts';
+import type { OptionFiles } from './option-files.ts';
 import { type Origin, subject } from './origin.ts';
 import type { Replaced } from './replaced.ts';
-import { readSmallFile } from './small-file.ts';
 
 /** An option with its value, whoever has set it. */
 export interface Resolved {
@@ -15,27 +15,32 @@ export interface Resolved {
   readonly origin: Origin;
 }
 
-export function resolve(option: Option, set: SetOption | undefined): Resolved {
+export async function resolve(
+  option: Option,
+  set: SetOption | undefined,
+  files: OptionFiles,
+): Promise<Resolved> {
   if (set === undefined) {
     const { default: text } = option;
     if (text === undefined) return unset(option);
     return { option, value: parse(option, text, { kind: 'default' }), text, origin: { kind: 'default' } };
   }
   const { spelling, origin } = set;
-  const given = spelling.isFile ? readSecret(option, String(set.value), origin) : set.value;
+  const given = spelling.isFile ? await textOf(option, String(set.value), origin, files) : set.value;
   const value = parse(option, given, origin);
-  return { option, value, text: option.secret ? '***' : String(given), origin };
+  return { option, value, text: option.secret ? '***' : String(set.value), origin };
 }
 
 export function unset(option: Option): Resolved {
   return { option, value: undefined, origin: { kind: 'unset' } };
 }
 
-function readSecret(option: Option, path: string, origin: Origin): string {
-  const at = `${subject({ name: secretFileName(option) }, origin)}: ${path}`;
+async function textOf(option: Option, path: string, origin: Origin, files: OptionFiles): Promise<string> {
+  const name = option.file ? option.name : secretFileName(option);
+  const at = `${subject({ name }, origin)}: ${path}`;
   let text: string;
   try {
-    text = readSmallFile(path).trimEnd();
+    text = (await files.read(path)).trimEnd();
   } catch (error) {
     throw new OptionError(option.name, `${at}: cannot be read: ${(error as Error).message}.`);
   }

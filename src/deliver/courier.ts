@@ -29,6 +29,8 @@ export interface Destination {
   /** How many incidents one call of `deliver` may get; default 1. */
   readonly batchSize?: number;
   open(): Promise<Sink>;
+  /** Whether what `open` would open now is another: its files were replaced. Absent: never. */
+  isOutdated?(): Promise<boolean>;
 }
 
 const ATTEMPT_TIMEOUT_MS = 30_000;
@@ -135,11 +137,15 @@ export class Courier {
 
   /** Delivers one batch, or waits for one. Returns for how many milliseconds the sink is to be left alone. */
   async #step(): Promise<number | 'done'> {
-    const { store, now } = this.#context;
+    const { store, observer, now } = this.#context;
     const aloneMs = this.#pace.aloneMs(now());
     if (aloneMs > 0) return aloneMs;
     const due = store.pending(this.name, this.#pace.size);
     if (due.length > 0) {
+      if (this.#sink !== undefined && (await this.#isOutdated())) {
+        observer.renewing(this.name);
+        await this.#letGo();
+      }
       const sink = this.#sink ?? (await this.#open());
       if (typeof sink === 'number') return sink;
       return this.#attempt(sink, due.slice(0, this.#pace.together(due)));
@@ -164,6 +170,13 @@ export class Courier {
     } finally {
       this.#rest = undefined;
     }
+  }
+
+  /** Bounded: a file may be on a dead network mount. */
+  async #isOutdated(): Promise<boolean> {
+    const { attemptTimeoutMs = ATTEMPT_TIMEOUT_MS, sleep } = this.#context;
+    const { isOutdated } = this.#destination;
+    return isOutdated !== undefined && withTimeLimit(isOutdated, attemptTimeoutMs, this.#stop.signal, sleep);
   }
 
   /** Returns the sink, or after how many milliseconds to try again. */
@@ -195,7 +208,13 @@ export class Courier {
         this.#stop.signal,
         sleep,
       );
-      outcomeAt = (index) => outcomes[index] ?? NO_OUTCOME;
+      // What was refused for an address or a password that was only half there is no fault of the incident.
+      const isRefused = outcomes.some(({ kind }) => kind === 'rejected');
+      const isDoubtful = isRefused && (await this.#isOutdated());
+      outcomeAt = (index) => {
+        const outcome = outcomes[index] ?? NO_OUTCOME;
+        return isDoubtful && outcome.kind === 'rejected' ? { ...outcome, kind: 'retry' } : outcome;
+      };
     } catch (error) {
       // A client that ignores its signal is beyond help: the next attempt gets a new one.
       if (error instanceof HungError) void this.#letGo();

@@ -1,6 +1,8 @@
 /** What happens to deliveries and is worth a log line and a metric. `sink` is the sink's configured name. */
 export interface DeliveryObserver {
   opened(sink: string): void;
+  /** Its files were replaced: it is opened with the new ones. */
+  renewing(sink: string): void;
   /** The client could not be loaded or set up; it is tried again when something is to be delivered. */
   openFailed(sink: string, reason: string, delayMs: number): void;
   /** `latencyMs`: how long this attempt took. */

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { environmentName, type Option, OptionError } from '../config/option.ts';
 import type { TlsMaterial } from '../net/http-post.ts';
-import { readTlsFiles } from '../net/tls-files.ts';
+import { tlsMaterial } from '../net/tls-files.ts';
 
 export interface ElasticsearchSettings {
   /** Without credentials: these may be logged. */
@@ -101,9 +101,21 @@ export const options: readonly Option[] = [
     schema: someText,
     secret: true,
   },
-  { name: CA, value: 'PATH', help: "PEM: authorities to trust instead of the system's", schema: someText },
-  { name: CERT, value: 'PATH', help: 'PEM: client certificate', schema: someText },
-  { name: KEY, value: 'PATH', help: 'PEM: private key of the client certificate', schema: someText },
+  {
+    name: CA,
+    value: 'PATH',
+    help: "PEM: authorities to trust instead of the system's",
+    schema: someText,
+    file: true,
+  },
+  { name: CERT, value: 'PATH', help: 'PEM: client certificate', schema: someText, file: true },
+  {
+    name: KEY,
+    value: 'PATH',
+    help: 'PEM: private key of the client certificate',
+    schema: someText,
+    file: true,
+  },
 ];
 
 export function settings(values: Readonly<Record<string, unknown>>): ElasticsearchSettings | undefined {
@@ -144,7 +156,7 @@ function tls(values: Readonly<Record<string, unknown>>, { urls }: Servers): TlsM
       given,
       `--${given} is set but --${SERVER} does not use TLS. Write https:// there, or leave out --${given}.`,
     );
-  return readTlsFiles('elasticsearch', values);
+  return tlsMaterial('elasticsearch', values);
 }
 
 /** Errors never repeat the text: it may hold a password. */

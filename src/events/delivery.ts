@@ -19,6 +19,10 @@ export class DeliveryEvents implements DeliveryObserver {
     this.#voice.forget(`open ${sink} `);
   }
 
+  renewing(sink: string): void {
+    this.#voice.say('info', 'its files were replaced, opening the sink anew', { sink });
+  }
+
   openFailed(sink: string, reason: string, delayMs: number): void {
     this.#voice.repeat('warn', `open ${sink} ${reason}`, 'sink cannot be opened, trying again', {
       sink,

@@ -25,7 +25,7 @@ export async function readKubeConfigs(files: readonly string[]): Promise<MergedK
   for (const file of files) {
     let config: unknown;
     try {
-      config = parse(readSmallFile(file)) ?? {};
+      config = parse(await readSmallFile(file)) ?? {};
     } catch (error) {
       throw new Error(`cannot read ${file}: ${(error as Error).message.split('\n', 1)[0]}`, { cause: error });
     }

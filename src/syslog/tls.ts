@@ -15,7 +15,8 @@ export interface TlsFiles {
 
 /**
  * RFC 5425. Delivered means: the server has accepted our certificate and read it all (see `untilRead`). The files are
- * read for each connection, so that renewed certificates are used without a restart.
+ * read for each connection, so that renewed certificates are used without a restart; not by `OptionFiles`, because a sink that is
+ * opened anew would forget what it may have to send again (see `Resending`).
  *
  * @param serverName the name that the server's certificate must have, where it is not `host`
  */

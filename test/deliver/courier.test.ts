@@ -14,6 +14,7 @@ interface Lane {
   readonly sink?: FakeSink;
   readonly batchSize?: number;
   readonly open?: () => Promise<Sink>;
+  readonly isOutdated?: () => Promise<boolean>;
 }
 
 /** Couriers on a real store, on a clock that stands still, with full jitter that always says "all of it". */
@@ -23,10 +24,11 @@ function setup(t: TestContext, lanes: Readonly<Record<string, Lane>>, folder = s
   const observer = new SaidByCouriers();
   const deadLetterPath = path.join(folder, 'dead-letter.jsonl');
   const couriers = new Couriers(
-    Object.entries(lanes).map(([name, { sink = new FakeSink(), batchSize, open }]) => ({
+    Object.entries(lanes).map(([name, { sink = new FakeSink(), batchSize, open, isOutdated }]) => ({
       name,
       ...(batchSize && { batchSize }),
       open: open ?? (async () => sink),
+      ...(isOutdated && { isOutdated }),
     })),
     {
       store,
@@ -105,6 +107,102 @@ test('an incident that is held for its enrichment is delivered complete, or inco
   assert.equal(sink.calls.length, 1);
   await time.advance(1);
   await time.until(() => sink.calls.length === 2, 'the incomplete one');
+});
+
+/** A sink whose settings a test replaces: what it opens is the newest, and throws where that is bad. */
+function replaceable(answer?: FakeSink['answer']) {
+  const sinks: FakeSink[] = [];
+  const files = { changed: false, problem: undefined as string | undefined, looks: 0 };
+  return {
+    sinks,
+    files,
+    lane: {
+      batchSize: 4,
+      open: async () => {
+        files.changed = false;
+        if (files.problem !== undefined) throw new Error(files.problem);
+        sinks.push(new FakeSink(answer));
+        return sinks.at(-1)!;
+      },
+      isOutdated: async () => {
+        files.looks += 1;
+        return files.changed;
+      },
+    },
+  };
+}
+
+test('files that were replaced: the sink is closed and opened with the new ones, when there is something to deliver', async (t) => {
+  const { sinks, files, lane } = replaceable();
+  const { time, commit, said } = setup(t, { kafka: lane });
+  commit(2);
+  await time.until(() => sinks[0]?.taken.length === 2, 'the first two');
+  await time.rest();
+  const looks = files.looks;
+
+  files.changed = true;
+  await time.advance(24 * 3_600_000);
+  assert.deepEqual(
+    [time.timers, files.looks, sinks[0]?.closed],
+    [0, looks, 0],
+    'an idle courier looks at nothing',
+  );
+
+  commit(2, 3);
+  await time.until(() => sinks[1]?.taken.length === 2, 'the next two');
+  assert.deepEqual([sinks[0]!.taken, sinks[0]!.closed], [['1', '2'], 1]);
+  assert.deepEqual(sinks[1]!.taken, ['3', '4']);
+  assert.deepEqual(
+    said.filter((line) => /opened|renewed/.test(line)),
+    ['kafka opened', 'kafka renewed', 'kafka opened'],
+  );
+});
+
+test('files that are no use for a moment: a failure with its reason, nothing is sent with the old ones, nothing is lost', async (t) => {
+  const { sinks, files, lane } = replaceable();
+  const { time, store, commit, said } = setup(t, { kafka: lane });
+  commit(1);
+  await time.until(() => sinks[0]?.taken.length === 1, 'the first');
+  files.changed = true;
+  files.problem = '--kafka-cert: not usable PEM: key values mismatch';
+  commit(3, 2);
+  await time.until(() => said.filter((line) => line.includes('not opened')).length === 3, 'three failures');
+  assert.match(said.at(-1)!, /^kafka not opened, \d+ ms: --kafka-cert: not usable PEM: key values mismatch$/);
+  assert.deepEqual([sinks.length, sinks[0]!.taken, store.queue('kafka').depth], [1, ['1'], 3]);
+
+  files.problem = undefined;
+  await time.until(() => sinks[1]?.taken.length === 3, 'the rest');
+  assert.deepEqual(sinks[1]!.taken, ['2', '3', '4']);
+});
+
+test('what is refused while the files are being replaced is asked again, with the new ones', async (t) => {
+  const { sinks, files, lane } = replaceable(async (batch) => {
+    const isOld = sinks.length === 1;
+    if (isOld) files.changed = true;
+    return batch.map(({ incident }) =>
+      isOld || number(incident.id) === '2' ? { kind: 'rejected', reason: 'HTTP 404' } : DELIVERED,
+    );
+  });
+  const { time, store, commit, deadLetterPath } = setup(t, { kafka: lane });
+  commit(3);
+  await time.until(() => store.queue('kafka').depth === 0, 'the end of the queue');
+  assert.deepEqual([sinks[0]!.taken, sinks[1]!.taken], [[], ['1', '3']]);
+  assert.equal(readFileSync(deadLetterPath, 'utf8').trim().split('\n').length, 1);
+});
+
+test('whether files were replaced cannot be found out: the courier says so and can be stopped', async (t) => {
+  const { sinks, lane } = replaceable();
+  const { time, commit, said, couriers } = setup(t, { kafka: { ...lane, isOutdated: hangs } });
+  commit(1);
+  await time.until(() => said.some((line) => line.includes('stumbled')), 'a stumble');
+  assert.match(
+    said.at(-1)!,
+    /^kafka stumbled, 1000 ms: it did not stop when told to: no answer within 30 s$/,
+  );
+  let left: ReadonlyMap<string, number> | undefined;
+  void couriers.drain(time.now() + 60_000).then((value) => (left = value));
+  await time.until(() => left !== undefined, 'the end');
+  assert.deepEqual([...left!, sinks[0]!.taken], [['kafka', 1], []]);
 });
 
 test('a sink that is down for minutes: backoff up to a minute, then everything in order, nothing lost, nothing twice', async (t) => {

@@ -53,6 +53,9 @@ export class SaidByCouriers implements DeliveryObserver {
   opened(sink: string): void {
     this.said.push(`${sink} opened`);
   }
+  renewing(sink: string): void {
+    this.said.push(`${sink} renewed`);
+  }
   openFailed(sink: string, reason: string, delayMs: number): void {
     this.said.push(`${sink} not opened, ${delayMs} ms: ${reason}`);
   }

@@ -108,8 +108,11 @@ test('options that miss a partner or exclude each other name the option and the 
     ],
     [{ ...both, cert: import.meta.filename }, 'elasticsearch-cert', /Add --elasticsearch-key PATH/],
     [{ ...both, key: import.meta.filename }, 'elasticsearch-key', /Add --elasticsearch-cert PATH/],
-    [{ index: 'oom', server: 'http://a:9200', ca: 'ca.pem' }, 'elasticsearch-ca', /Write https:\/\//],
-    [{ ...both, ca: '/nowhere/ca.pem' }, 'elasticsearch-ca', /cannot read \/nowhere\/ca\.pem/],
+    [
+      { index: 'oom', server: 'http://a:9200', ca: import.meta.filename },
+      'elasticsearch-ca',
+      /Write https:\/\//,
+    ],
   ];
   for (const [texts, option, message] of wrong)
     assert.throws(
@@ -129,7 +132,6 @@ test('certificates are read and checked before anything starts', (t) => {
   const found = settings({ ...both, ca: pem.ca, cert: pem.clientCert, key: pem.clientKey });
   assert.match(found!.tls!.key!, /PRIVATE KEY/);
   assert.throws(() => settings({ ...both, ca: noise }), { option: 'elasticsearch-ca' });
-  assert.throws(() => settings({ ...both, ca: '/dev/null' }), /not usable PEM/);
   assert.throws(() => settings({ ...both, cert: pem.clientCert, key: pem.serverKey }), {
     option: 'elasticsearch-cert',
   });

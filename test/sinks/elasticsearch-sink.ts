@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import * as v from 'valibot';
 import * as elasticsearch from '../../sinks/elasticsearch.ts';
 import type { ElasticsearchSettings } from '../../src/elasticsearch/settings.ts';
 import type { Outcome, Sink, SinkContext } from '../../src/sink.ts';
 import { sinkContext } from './context.ts';
+import { parsed } from './option-values.ts';
 
 /** As the command line gives them, without the prefix: each text through its option's schema. */
 export function settings(texts: Readonly<Record<string, string>>): ElasticsearchSettings | undefined {
@@ -12,7 +12,7 @@ export function settings(texts: Readonly<Record<string, string>>): Elasticsearch
       Object.entries(texts).map(([name, text]) => {
         const option = elasticsearch.options.find((one) => one.name === `elasticsearch-${name}`);
         assert.ok(option, `no option elasticsearch-${name}`);
-        return [option.name, v.parse(option.schema, text)];
+        return [option.name, parsed(option, text)];
       }),
     ),
   );

@@ -6,7 +6,6 @@ import { createServer } from 'node:net';
 import { after, before, type TestContext, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
-import * as v from 'valibot';
 import * as kafkaSink from '../../sinks/kafka.ts';
 import { type KafkaSettings, loadKafkaJS } from '../../src/kafka/client.ts';
 import type { Delivery, Outcome, Sink, SinkContext } from '../../src/sink.ts';
@@ -24,6 +23,7 @@ import {
 } from '../servers/kafka.ts';
 import { sinkContext } from './context.ts';
 import { longer, PROMPT_MS, testSinkContract, until } from './contract.ts';
+import { parsed } from './option-values.ts';
 
 const NEVER = new AbortController().signal;
 
@@ -50,10 +50,10 @@ function settings(
   const all: Texts = { 'kafka-topic': topic, 'kafka-brokers': `${broker.host}:${broker.port}`, ...texts };
   const made = kafkaSink.settings(
     Object.fromEntries(
-      kafkaSink.options.map(({ name, schema }) => [
-        name,
-        all[name] === undefined ? undefined : v.parse(schema, all[name]),
-      ]),
+      kafkaSink.options.map((option) => {
+        const text = all[option.name];
+        return [option.name, text === undefined ? undefined : parsed(option, text)];
+      }),
     ),
   );
   assert.ok(made);

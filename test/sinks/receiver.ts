@@ -55,16 +55,7 @@ export class Receiver {
     const { tls } = options;
     const onRequest: http.RequestListener = (request, response) => this.#take(request, response);
     this.#server = tls
-      ? https.createServer(
-          {
-            cert: readFileSync(tls.serverCert),
-            key: readFileSync(tls.serverKey),
-            ca: readFileSync(tls.ca),
-            requestCert: true,
-            rejectUnauthorized: false,
-          },
-          onRequest,
-        )
+      ? https.createServer({ ...identityOf(tls), requestCert: true, rejectUnauthorized: false }, onRequest)
       : http.createServer(onRequest);
     // Idle connections stay until the client ends them: a sink that forgets to is found out.
     this.#server.keepAliveTimeout = 0;
@@ -91,8 +82,10 @@ export class Receiver {
     this.#queued.push(...reactions);
   }
 
-  async restart(): Promise<void> {
+  /** @param tls instead of the certificates that it had */
+  async restart(tls?: Certificates): Promise<void> {
     await this.stop();
+    if (tls) (this.#server as https.Server).setSecureContext(identityOf(tls));
     await this.#listen();
   }
 
@@ -132,6 +125,10 @@ export class Receiver {
     else if (reaction === 'endless') Readable.from(babble()).pipe(response.writeHead(400));
     else response.writeHead(reaction.status, reaction.headers).end(reaction.body ?? '');
   }
+}
+
+function identityOf({ serverCert, serverKey, ca }: Certificates) {
+  return { cert: readFileSync(serverCert), key: readFileSync(serverKey), ca: readFileSync(ca) };
 }
 
 function* babble(): Generator<Buffer> {

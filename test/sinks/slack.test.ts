@@ -349,6 +349,10 @@ test('what Slack answers decides', async (t) => {
       { kind: 'rejected', reason: 'Slack answered 400: invalid_payload' },
     ],
     [{ status: 403, body: 'action_prohibited' }, { kind: 'rejected' }],
+    [
+      { status: 403, body: 'invalid_token' },
+      { kind: 'retry', afterMs: 300_000 },
+    ],
     [{ status: 404, body: 'channel_not_found' }, { kind: 'rejected' }],
     [
       { status: 404, body: 'no_service' },

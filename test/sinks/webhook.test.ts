@@ -10,17 +10,18 @@ import { containerKill, delivery, groupKill, storm, valid } from '../incidents.t
 import { ADDRESS_OF_NOBODY } from '../servers/free-ports.ts';
 import { NOW, sinkContext } from './context.ts';
 import { testSinkContract, until } from './contract.ts';
+import { parsed } from './option-values.ts';
 import { Receiver } from './receiver.ts';
 
 const NEVER = new AbortController().signal;
 
 /** Settings as the configuration makes them from texts. */
-function settings(texts: Record<string, string>): webhook.WebhookSettings {
+function settings(texts: Readonly<Record<string, string>>): webhook.WebhookSettings {
   const values = Object.fromEntries(
-    webhook.options.map(({ name, schema }) => [
-      name,
-      texts[name] === undefined ? undefined : v.parse(schema, texts[name]),
-    ]),
+    webhook.options.map((option) => {
+      const text = texts[option.name];
+      return [option.name, text === undefined ? undefined : parsed(option, text)];
+    }),
   );
   const made = webhook.settings(values);
   assert.ok(made);
@@ -120,7 +121,8 @@ test('what the server answers decides', async (t) => {
   const cases: [status: number, headers: Record<string, string>, expected: Partial<Outcome>][] = [
     [204, {}, { kind: 'delivered' }],
     [400, {}, { kind: 'rejected', reason: 'HTTP 400: no\\x0athanks' }],
-    [401, {}, { kind: 'rejected' }],
+    [401, {}, { kind: 'retry', reason: 'HTTP 401: no\\x0athanks' }],
+    [403, {}, { kind: 'retry' }],
     [404, {}, { kind: 'rejected' }],
     [408, {}, { kind: 'retry' }],
     [425, {}, { kind: 'retry' }],
@@ -214,17 +216,16 @@ test('wrong settings name the option', (t) => {
   const tls = makeCertificates(t);
   const url = { 'webhook-url': 'https://hooks.example/' };
   assert.equal(webhook.settings({}), undefined);
-  const wrong: [values: Record<string, unknown>, option: string][] = [
+  const wrong: [texts: Record<string, string>, option: string][] = [
     [{ 'webhook-secret': 'x' }, 'webhook-secret'],
-    [{ ...url, 'webhook-ca': `${tls.folder}/absent.pem` }, 'webhook-ca'],
     [{ ...url, 'webhook-ca': tls.clientKey }, 'webhook-ca'],
     [{ ...url, 'webhook-cert': tls.clientCert }, 'webhook-cert'],
     [{ ...url, 'webhook-key': tls.clientKey }, 'webhook-key'],
     [{ ...url, 'webhook-cert': tls.clientCert, 'webhook-key': tls.serverKey }, 'webhook-cert'],
   ];
-  for (const [values, option] of wrong)
+  for (const [texts, option] of wrong)
     assert.throws(
-      () => webhook.settings(values),
+      () => settings(texts),
       (error) =>
         error instanceof OptionError && error.option === option && error.message.includes(`--${option}`),
     );
