@@ -29,6 +29,11 @@ export class MountedSecret {
   /** @returns the certificates of a new authority, of which the client's part is in the folder now */
   issue(password: string): Certificates {
     const pem = makeCertificates(this.#t);
+    this.mount(pem, password);
+    return pem;
+  }
+
+  mount(pem: Certificates, password: string): void {
     const generation = `..${++this.#generation}`;
     const at = (name: string) => path.join(this.#folder, generation, name);
     mkdirSync(path.join(this.#folder, generation));
@@ -38,6 +43,5 @@ export class MountedSecret {
     writeFileSync(at('password'), `${password}\n`);
     symlinkSync(generation, path.join(this.#folder, '..data_tmp'));
     renameSync(path.join(this.#folder, '..data_tmp'), path.join(this.#folder, '..data'));
-    return pem;
   }
 }

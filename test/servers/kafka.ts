@@ -46,15 +46,18 @@ const JAVA_OPTIONS = ['-Xmx256m', '-Xms64m', '-XX:+UseSerialGC', '-XX:TieredStop
 export class KafkaServer {
   readonly #ports: Readonly<Record<Listener, number>>;
   readonly #java: readonly string[];
+  readonly #configure: (certificates: Certificates) => void;
   #process: RunningServer;
 
   private constructor(
     ports: Readonly<Record<Listener, number>>,
     java: readonly string[],
+    configure: (certificates: Certificates) => void,
     process: RunningServer,
   ) {
     this.#ports = ports;
     this.#java = java;
+    this.#configure = configure;
     this.#process = process;
   }
 
@@ -78,7 +81,9 @@ export class KafkaServer {
     const ports = Object.fromEntries(LISTENERS.map((listener, index) => [listener, free[index]]));
 
     const config = join(folder, 'server.properties');
-    writeFileSync(config, properties(folder, ports as never, controller!, certificates));
+    const configure = (pem: Certificates | undefined) =>
+      writeFileSync(config, properties(folder, ports as never, controller!, pem));
+    configure(certificates);
     // 4.x logs through log4j 2, 3.9 through reload4j; each reads its own file.
     writeFileSync(join(folder, 'log4j2.properties'), LOG4J_2);
     writeFileSync(join(folder, 'log4j.properties'), LOG4J_1);
@@ -107,6 +112,7 @@ export class KafkaServer {
     kafka = new KafkaServer(
       ports as never,
       [...java, 'kafka.Kafka', config],
+      configure,
       await run([...java, 'kafka.Kafka', config]),
     );
     return kafka;
@@ -133,8 +139,9 @@ export class KafkaServer {
     this.#process.thaw();
   }
 
-  /** With the same ports and data; waits until it serves. */
-  async startAgain(): Promise<void> {
+  /** With the same ports and data; waits until it serves. @param certificates instead of those that it had */
+  async startAgain(certificates?: Certificates): Promise<void> {
+    if (certificates) this.#configure(certificates);
     this.#process = await run(this.#java);
   }
 
