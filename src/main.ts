@@ -10,6 +10,8 @@ const WITHOUT_CAPTURE = ['watch', 'analyze', 'config', '-h', '--help', '-V', '--
 const stop = stopSignal();
 // Else Node.js opens its debugger for it, in which everybody on this machine may run what they like as root.
 process.on('SIGUSR1', () => {});
+// Else whoever has it open its files anew ends it. What a closed terminal means by it: `endWithTerminal`.
+process.on('SIGHUP', () => {});
 const isRun = !process.argv.slice(2).some((arg) => WITHOUT_CAPTURE.includes(arg));
 const thread = isRun ? startCaptureThread() : undefined;
 const { runProgram } = await import('./program.ts');

@@ -10,6 +10,7 @@ import { loadConfig } from './config.ts';
 import type { ProgramIo } from './downstream.ts';
 import { printable } from './format.ts';
 import { loadSinks, type NamedSink } from './sinks.ts';
+import { endWithTerminal } from './stop-signal.ts';
 
 const FAULT = 1;
 const USAGE = 2;
@@ -27,6 +28,7 @@ export async function runProgram(thread: Worker | undefined, stop: AbortControll
   process.stdout.on('error', (error) => stdoutFailed(error));
   // A closed stderr must not end an agent that works.
   process.stderr.on('error', () => {});
+  endWithTerminal(stop, [process.stdout, process.stderr]);
   const code = await runCommand(thread, stop).catch(report);
   // Behind whatever is still being written, so that an error of that is not lost.
   return new Promise(() => {
