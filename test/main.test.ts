@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { PATIENCE_MS } from './patience.ts';
+import { until } from './sinks/contract.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 
 const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url));
 const STAND_INS = new URL('./fixtures/cli/stand-ins.ts', import.meta.url).href;
@@ -146,6 +149,50 @@ test('what is wrong is one line that names it, with exit code 2, before anything
   for (const [args, env, line] of wrong)
     assert.deepEqual(run(args, env), { code: 2, out: '', err: `oom-witness: ${line}\n` }, args.join(' '));
 });
+
+test('a configuration comes out of a pipe, too', () => {
+  const { status, stdout } = spawnSync(
+    'bash',
+    ['-c', '"$@" config print --json --config <(echo "host-name: node-7")', '', process.execPath, MAIN],
+    { env: {}, encoding: 'utf8', timeout: 30_000 },
+  );
+  assert.equal(status, 0);
+  assert.equal(JSON.parse(stdout).options['host-name'].value, 'node-7');
+});
+
+test('a pipe that nobody writes to does not make it deaf', async (t) => {
+  const pipe = join(temporaryFolder(t, 'oom-witness-pipe'), 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  for (const [option, signal] of [
+    ['--config', 'SIGTERM'],
+    ['--slack-webhook-file', 'SIGINT'],
+  ] as const) {
+    const child = spawn(process.execPath, [...NODE_FLAGS, MAIN, option, pipe], {
+      env: {},
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    t.after(() => child.kill('SIGKILL'));
+    let err = '';
+    child.stderr.setEncoding('utf8').on('data', (text) => (err += text));
+    await until(() => openFiles(child.pid!).includes(pipe), `it to wait for ${option}`, 60_000);
+    child.kill(signal);
+    assert.equal((await once(child, 'close'))[0], 2);
+    assert.equal(
+      err,
+      `oom-witness: ${option}: ${pipe}: cannot be read: it is a pipe, and its end had not come before ${signal}.\n`,
+    );
+  }
+});
+
+function openFiles(pid: number): string[] {
+  return readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+    try {
+      return readlinkSync(`/proc/${pid}/fd/${fd}`);
+    } catch {
+      return []; // closed meanwhile
+    }
+  });
+}
 
 test('run is what happens without a command; its exit code is the agent’s', async (t) => {
   const { child, line, ended } = start(t);

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { addAbortSignal } from 'node:stream';
 import type { SecureContext } from 'node:tls';
 import { tls as nodeTls } from '../net/lazy-builtins.ts';
@@ -45,6 +45,11 @@ export function tls(
 
 /** @throws when a file cannot be read or is not what it should be */
 export function tlsContext({ ca, cert, key }: TlsFiles): SecureContext {
-  const read = (path: string | undefined) => (path === undefined ? undefined : readFileSync(path));
+  const read = (path: string | undefined) => {
+    if (path === undefined) return undefined;
+    // It would be waited for, with everything else, until somebody writes to it again.
+    if (statSync(path).isFIFO()) throw new Error('it is a pipe, and it is read for each connection');
+    return readFileSync(path);
+  };
   return nodeTls().createSecureContext({ ca: read(ca), cert: read(cert), key: read(key) });
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
@@ -307,8 +308,10 @@ test('settings: where the messages go', () => {
 });
 
 test('settings: a mistake names the option and the mend', (t) => {
-  const { ca, serverKey, clientCert, clientKey } = makeCertificates(t);
+  const { ca, serverKey, clientCert, clientKey, folder } = makeCertificates(t);
   const server = 'log.example:514';
+  const pipe = join(folder, 'pipe');
+  execFileSync('mkfifo', [pipe]);
   const mistakes: [Record<string, string>, string, RegExp][] = [
     [{ proto: 'tcp' }, 'syslog-proto', /Add --syslog-server host:514/],
     [{ format: 'rfc3164' }, 'syslog-format', /Add --syslog-server/],
@@ -319,6 +322,7 @@ test('settings: a mistake names the option and the mend', (t) => {
     [{ server, proto: 'tls', cert: clientCert }, 'syslog-cert', /Add --syslog-key FILE/],
     [{ server, proto: 'tls', key: clientKey }, 'syslog-key', /Add --syslog-cert FILE/],
     [{ server, proto: 'tls', ca: '/nonexistent' }, 'syslog-ca', /ENOENT/],
+    [{ server, proto: 'tls', ca: pipe }, 'syslog-ca', /it is a pipe, and it is read for each connection/],
     [{ server, proto: 'tls', cert: clientCert, key: ca }, 'syslog-key', /belongs to --syslog-cert/],
     [{ server, proto: 'tls', cert: clientCert, key: serverKey }, 'syslog-key', /belongs to --syslog-cert/],
   ];
