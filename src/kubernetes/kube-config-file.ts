@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import path from 'node:path';
 import { readSmallFile } from '../config/small-file.ts';
 import { isObject } from './status.ts';
@@ -25,6 +26,9 @@ export async function readKubeConfigs(files: readonly string[]): Promise<MergedK
   for (const file of files) {
     let config: unknown;
     try {
+      // Its content comes once, and the credentials are read again when they are refused.
+      if (statSync(file, { throwIfNoEntry: false })?.isFIFO())
+        throw new Error('it is a pipe, and it is read again and again');
       config = parse(await readSmallFile(file)) ?? {};
     } catch (error) {
       throw new Error(`cannot read ${file}: ${(error as Error).message.split('\n', 1)[0]}`, { cause: error });

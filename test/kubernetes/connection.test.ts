@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
@@ -317,6 +318,15 @@ describe('a kubeconfig that cannot be used is refused in one line', { timeout: P
         return true;
       });
     });
+
+  it('a pipe', async (t) => {
+    const pipe = join(temporaryFolder(t, 'oom-witness-connection'), 'config');
+    execFileSync('mkfifo', [pipe]);
+    await assert.rejects(
+      connect({ kubeconfig: pipe }, { env: {} }),
+      /^Error: --kubeconfig: cannot read \S+config: it is a pipe, and it is read again and again$/,
+    );
+  });
 
   it('no file, and none at all', async () => {
     await assert.rejects(
