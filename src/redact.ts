@@ -1,5 +1,6 @@
 import { CommandReader } from './redact/command.ts';
 import { MASK, mask, type Range } from './redact/range.ts';
+import { privateKeys } from './redact/shape.ts';
 import { isSuspicious, secretsInArgument, secretsInText } from './redact/text.ts';
 
 /**
@@ -40,7 +41,9 @@ export class Redactor {
       const range = reader.read(argument);
       if (range) found[index]!.push(range);
     }
-    if (this.#patterns.length > 0) spread(this.#ownSecrets(args.join(' ')), args, found);
+    const line = args.join(' ');
+    // A key that the shell took apart at its blanks is one only in the whole line.
+    spread([...privateKeys(line), ...this.#ownSecrets(line)], args, found);
 
     let count = 0;
     const masked = args.map((argument, index) => {

@@ -7,14 +7,14 @@
 
 /** Ends of words, so that `PGPASSWORD` and `clientsecret` count, too. */
 const SECRET_END =
-  /(?:password|passwd|passphrase|passcode|pass|pwd|pswd|secrets?|tokens?|credentials?|creds|(?:master|proxy)auth|(?:api|access|secret|private|account|auth|license|pass)keys?|jwt|cookie|signature|authorization|bearer|sess(?:ion)?id)$/;
+  /(?:password|passwd|passphrase|passcode|pass|pwd|pswd|secrets?|tokens?|credentials?|creds|(?:master|proxy)auth|(?:api|access|secret|private|priv|account|auth|licen[cs]e|pass)keys?|mnemonic|jwt|cookie|signature|authorization|bearer|sess(?:ion)?id)$/;
 const SECRET_WORDS = new Set(['auth', 'sig', 'cred', 'pw', 'psk']);
 const HARMLESS_PASS = /(?:ask|by|com|sur|tres|under|over|multi|low|high|band|single|one|two)pass$/;
 /** Of a language model's alphabet: `--pad_token`, `--eos_token_id`. */
 const MODEL_TOKENS = new Set(['bos', 'cls', 'eos', 'image', 'mask', 'pad', 'sep', 'special', 'stop', 'unk']);
 const KEY_KINDS = new Set(
-  `api access account admin app application auth client consumer crypto decryption deploy encrypt encryption
-   functions hmac ingest integration license master private role secret service session shared sign signing ssh
+  `api access account admin app application auth client consumer crypto decryption deploy enc encrypt encryption
+   functions gossip hmac ingest integration licence license master private role secret service session shared sign signing ssh
    storage subscription write`.split(/\s+/),
 );
 /** What follows a secret's word in the name of a thing that is no secret itself. */

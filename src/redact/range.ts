@@ -4,6 +4,15 @@ export interface Range {
   readonly end: number;
 }
 
+/** Of what begins at `from`: the group that `value` ends with, all without `value`. */
+export function partOf(text: string, from: number, value?: RegExp): Range | undefined {
+  if (value === undefined) return { start: from, end: text.length };
+  const match = value.exec(text.slice(from));
+  if (match === null) return undefined;
+  const end = from + match[0].length;
+  return { start: end - match[1]!.length, end };
+}
+
 export const MASK = '***';
 
 /** Masks the ranges, which may overlap and come in any order. `count` leaves out what was masked before. */

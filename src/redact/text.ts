@@ -1,50 +1,52 @@
+import { characterClass } from './characters.ts';
 import { CommandReader } from './command.ts';
+import { type LiteralCursor, Literals } from './literals.ts';
 import { isHarmlessValue, secretWord } from './names.ts';
 import { PipeReader } from './pipe.ts';
+import { PROGRAMS_WITH_SECRETS } from './programs.ts';
 import type { Range } from './range.ts';
-import {
-  basicCredentialsAt,
-  dsnPasswordAt,
-  oraclePasswordAt,
-  privateKeyAt,
-  sqlPasswordAt,
-  sqlStringAt,
-  TOKEN_ANCHORS,
-  tokenAt,
-  urlPasswordAt,
-  WEBHOOK_ANCHORS,
-  webhookAt,
-} from './shape.ts';
+import { basicCredentialsAt, PLACE_READERS, sqlStringAt, TOKEN_READERS } from './shape.ts';
 import { headerValueEnd, isQuote, listEnd, quotedEnd, unquoted, valueEnd } from './value.ts';
 
-/**
- * Every secret that is not recognised by its program alone contains one of these literals. A text without any of
- * them costs this one search. No quantifiers: the search is linear whatever the text.
- */
-const NAMES =
-  'pass|pw|psk|pswd|secret|token|key|cred|auth|sig|cookie|jwt|bearer|sess|(?:-pin|-otp|-totp)(?![\\w-])';
-const PLACES =
-  '://|-----BEGIN|identified|:thin:|@tcp\\(|@tcp6\\(|@unix\\(|@cloudsql\\(|@\\(|@/|basic[ \\t%+]';
-const PROGRAMS =
-  'mysql|maria|psql|redis-|valkey-|curl|ldap|mongo|mosquitto|sqlcmd|sqlplus|sqlldr|smbcl|smbget|rpccl|snmp|lftp|cqlsh|ipmit|etcdctl|openssl|login|zip|7z|rar(?![\\w.-])|bcp|tsql|kadmin|twine|useradd|usermod|rdesktop|freerdp|wine|vault|bao(?![\\w.-])|ss-server|ss-local|ss-redir|sslocal|ssserver|ttyd|gotty|userid=|sudo|http|expdp|impdp|(?:-u|--user)(?![\\w-])|(?:ab|mc)(?<![\\w-]..)(?![\\w.-])|basic$|rabbitmqctl|-encrypt|from-literal';
-const KINDS = [NAMES, PLACES, TOKEN_ANCHORS, WEBHOOK_ANCHORS, PROGRAMS];
-const ANCHORS = KINDS.map((kind) => `(${kind})`).join('|');
+/** What a literal may be the sign of. Absent: a command with a secret. */
+interface Anchor {
+  readonly read?: 'name' | ((text: string, at: number, end: number) => Range | undefined);
+  /** A word begins, or ends, with the literal. */
+  readonly begins?: true;
+  readonly ends?: true;
+}
 
-const NOT_IN_A_GROUP = /\|(?![^(]*\))/;
-const IS_PLAIN = /^[\w:/@=-]+$/;
-const ANCHOR_LIST = KINDS.flatMap((kind) => kind.split(NOT_IN_A_GROUP)).sort();
+const NAMES = 'pass pw psk pswd secret token key cred auth sig cookie jwt bearer sess mnemonic'.split(' ');
 
-/**
- * The same without groups, and with the plain literals side by side and in order: V8 compares what they begin with once for all. A search
- * takes two thirds of the time (measured), and there is one for nearly every process.
- */
-const SUSPICIOUS = new RegExp(
-  [true, false].flatMap((plain) => ANCHOR_LIST.filter((anchor) => IS_PLAIN.test(anchor) === plain)).join('|'),
-  'i',
-);
+/** Every secret has one of these before, in or beside it: a text without any costs one search. */
+const ANCHORS = new Literals<Anchor>([
+  ...[...PROGRAMS_WITH_SECRETS, 'sudo']
+    // Any text with the name of such a program has an anchor, and a longer one would hide it.
+    .filter((program) => !NAMES.some((name) => program.includes(name)))
+    .map((program) => [program, { begins: true, ends: true }] as const),
+  ...['-u', '--user'].map((option) => [option, { ends: true }] as const),
+  ...NAMES.map((name) => [name, { read: 'name' }] as const),
+  ...['-pin', '-otp', '-totp'].map((option) => [option, { read: 'name', ends: true }] as const),
+  ...TOKEN_READERS.map(([literal, read]) => [literal, { read, begins: true }] as const),
+  ...PLACE_READERS.map(([literal, read]) => [literal, { read }] as const),
+  ['basic', { read: basicCredentialsAt, ends: true }],
+]);
+
+const isWordCharacter = characterClass(/[\w-]/);
+const isNameCharacter = characterClass(/[\w.-]/);
+
+/** The next anchor; the cursor stands at its literal. */
+function nextAnchor(cursor: LiteralCursor<Anchor>, text: string): Anchor | undefined {
+  for (let anchor = cursor.next(); anchor !== undefined; anchor = cursor.next()) {
+    if (anchor.begins && isWordCharacter(text, cursor.start - 1)) continue;
+    if (anchor.ends && isNameCharacter(text, cursor.end)) continue;
+    return anchor;
+  }
+  return undefined;
+}
 
 export function isSuspicious(text: string): boolean {
-  return SUSPICIOUS.test(text);
+  return nextAnchor(ANCHORS.in(text), text) !== undefined;
 }
 
 /** Secrets in a text of any kind: a line of a script, a configuration, a log. */
@@ -61,47 +63,33 @@ export function secretsInArgument(argument: string, isScript: boolean): Range[] 
 
 function secretsByShape(text: string, isArgument: boolean): Range[] {
   const ranges: Range[] = [];
-  const anchors = new RegExp(ANCHORS, 'gi');
+  const cursor = ANCHORS.in(text);
   let floor = 0;
-  for (let anchor = anchors.exec(text); anchor !== null; anchor = anchors.exec(text)) {
-    if (anchor[1] !== undefined) {
-      const start = nameStart(text, anchor.index, floor);
-      const end = nameEnd(text, anchors.lastIndex);
+  for (let anchor = nextAnchor(cursor, text); anchor !== undefined; anchor = nextAnchor(cursor, text)) {
+    if (anchor.read === undefined) continue;
+    if (anchor.read === 'name') {
+      const start = nameStart(text, cursor.start, floor);
+      const end = nameEnd(text, cursor.end);
       const found = start < floor ? undefined : valueOfName(text, start, end, isArgument);
       if (found) ranges.push(found);
       floor = found?.end ?? end;
     } else {
-      const found = shapeAt(text, anchor);
+      const found = anchor.read(text, cursor.start, cursor.end);
       if (!found) continue;
       ranges.push(found);
       // A DSN's password stands before its anchor.
-      floor = Math.max(found.end, anchors.lastIndex);
+      floor = Math.max(found.end, cursor.end);
     }
-    anchors.lastIndex = floor;
+    cursor.skipTo(floor);
   }
   return ranges;
 }
 
-function shapeAt(
-  text: string,
-  { index, 0: literal, 3: token, 4: webhook }: RegExpExecArray,
-): Range | undefined {
-  if (token !== undefined) return tokenAt(text, index);
-  if (webhook !== undefined) return webhookAt(text, index);
-  if (literal === '://') return urlPasswordAt(text, index);
-  if (literal.startsWith('@')) return dsnPasswordAt(text, index);
-  if (/^basic/i.test(literal)) return basicCredentialsAt(text, index);
-  if (literal.startsWith('-----')) return privateKeyAt(text, index);
-  if (/^identified/i.test(literal)) return sqlPasswordAt(text, index);
-  return literal.startsWith(':') ? oraclePasswordAt(text, index) : undefined;
-}
-
-const NAME_CHARACTER = /[\w.-]/;
 const HEXADECIMAL = /^[\da-f]{2}$/i;
 
 function nameStart(text: string, at: number, floor: number): number {
   let start = at;
-  while (start > floor && NAME_CHARACTER.test(text[start - 1]!)) start--;
+  while (start > floor && isNameCharacter(text, start - 1)) start--;
   // `%3Ftoken%3D`: a query within a query.
   const isEncoded =
     text[start - 1] === '%' && start + 2 <= at && HEXADECIMAL.test(text.slice(start, start + 2));
@@ -110,7 +98,7 @@ function nameStart(text: string, at: number, floor: number): number {
 
 function nameEnd(text: string, from: number): number {
   let end = from;
-  while (end < text.length && NAME_CHARACTER.test(text[end]!)) end++;
+  while (isNameCharacter(text, end)) end++;
   return end;
 }
 
@@ -160,6 +148,7 @@ function valueOfName(text: string, start: number, end: number, isArgument: boole
 }
 
 const SQL_GAP = /\s{1,8}|\s{0,8}\(\s{0,8}/y;
+const LOGIN_CALL = /\(\s{0,8}\\?(["'])[^"'\\]{0,128}\\?\1\s{0,8},\s{0,8}/y;
 const BESIDE = /\\?["']?\s{0,8},?\s{0,32}\\?["']?value\\?["']?\s{0,4}[:=]\s{0,4}/iy;
 
 /** The value of a name that no `=` or `:` of its own follows. */
@@ -176,6 +165,10 @@ function valueApart(text: string, start: number, end: number, name: string): Ran
     const to = isQuote(text, from) ? quotedEnd(text, from) : valueEnd(text, from);
     return unquoted(text, { start: from, end: to });
   }
+  // `db.auth("u", "x")`, `db.changeUserPassword("u", "x")`
+  LOGIN_CALL.lastIndex = end;
+  if (/(?:auth|password)$/i.test(name) && LOGIN_CALL.test(text))
+    return sqlStringAt(text, LOGIN_CALL.lastIndex);
   // `ALTER ROLE u WITH PASSWORD 'x'`, `SET PASSWORD = PASSWORD('x')`
   SQL_GAP.lastIndex = end;
   return /^password$/i.test(name) && SQL_GAP.test(text) ? sqlStringAt(text, SQL_GAP.lastIndex) : undefined;
