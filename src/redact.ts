@@ -1,12 +1,13 @@
 import { CommandReader } from './redact/command.ts';
-import { MASK, mask, type Range } from './redact/range.ts';
+import { isOpen, MASK, mask, type Range } from './redact/range.ts';
 import { privateKeys } from './redact/shape.ts';
-import { isSuspicious, secretsInArgument, secretsInText } from './redact/text.ts';
+import { isSuspicious, MAX_SECRETS, secretsInArgument, secretsInText } from './redact/text.ts';
 
 /**
  * Takes secrets out of command lines before anything is stored or sent: a secret becomes `***`, its key, quotes and
  * separators stay. Redacting twice changes nothing. The time is proportional to the length, whatever the content (own
- * patterns excepted: they are the user's regular expressions). In doubt it hides too much rather than too little.
+ * patterns excepted: they are the user's regular expressions). In doubt it hides too much rather than too little: all
+ * that follows the 500th secret, too.
  *
  * It runs for every process that lives for longer than an instant: a command line without anything suspicious costs one
  * search.
@@ -35,11 +36,18 @@ export class Redactor {
   }
 
   #argsOnce(args: readonly string[]): { args: string[]; count: number } {
-    const found = args.map((argument, index) => secretsInArgument(argument, isScript(args[index - 1])));
+    const found: Range[][] = [];
     const reader = new CommandReader();
+    let secrets = 0;
     for (const [index, argument] of args.entries()) {
+      const ranges =
+        secrets < MAX_SECRETS
+          ? secretsInArgument(argument, isScript(args[index - 1]))
+          : [{ start: 0, end: argument.length }];
       const range = reader.read(argument);
-      if (range) found[index]!.push(range);
+      if (range && isOpen(argument, range)) ranges.push(range);
+      secrets += ranges.length;
+      found.push(ranges);
     }
     const line = args.join(' ');
     // A key that the shell took apart at its blanks is one only in the whole line.

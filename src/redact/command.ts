@@ -46,7 +46,7 @@ export class CommandReader {
       if (password) return password;
     } else if (awaiting && !LOOKS_LIKE_OPTION.test(word)) {
       // `--authorization Basic dTpw`: the secret is the word after it.
-      const isScheme = awaiting.word?.startsWith('auth') && BASIC.test(word);
+      const isScheme = awaiting.word?.startsWith('auth') && isBasic(word);
       if (isScheme) this.#previous = word;
       if (isScheme || (awaiting.word !== undefined && isHarmlessValue(awaiting.word, word))) return undefined;
       return partOf(word, 0, awaiting.value);
@@ -57,7 +57,7 @@ export class CommandReader {
     }
     const previous = this.#previous;
     this.#previous = word;
-    const credentialsEnd = BASIC.test(previous.slice(-8)) ? basicCredentialsEnd(word, 0) : undefined;
+    const credentialsEnd = isBasic(previous) ? basicCredentialsEnd(word, 0) : undefined;
     if (credentialsEnd !== undefined) return { start: 0, end: credentialsEnd };
     // `/p:password` of FreeRDP and of Windows' programs is one, too.
     if (word.startsWith('-') || word.startsWith('/p:')) return this.#option(word);
@@ -70,7 +70,8 @@ export class CommandReader {
   }
 
   #begin(program: Program): void {
-    this.#programs = [...this.#programs.filter((other) => other !== program), program].slice(-MAX_PROGRAMS);
+    if (this.#programs.at(-1) !== program)
+      this.#programs = [...this.#programs.filter((other) => other !== program), program].slice(-MAX_PROGRAMS);
     if (program.positions)
       this.#positions = program.positions.map((positions) => new PositionReader(positions));
   }
@@ -114,6 +115,11 @@ export class CommandReader {
     const secret = shape.test(name) ? secretWord(name) : undefined;
     if (secret !== undefined) this.#awaiting = { word: secret };
   }
+}
+
+/** `Basic`, `--auth=basic` */
+function isBasic(word: string): boolean {
+  return (word.endsWith('c') || word.endsWith('C')) && BASIC.test(word.slice(-8));
 }
 
 function passwordOfLogin(word: string, from: number): Range | undefined {

@@ -5,10 +5,13 @@
  * does and no later word makes it something about a secret (`--password-file`, `token-ttl`).
  */
 
+const SECRET_WORDS = new Set(
+  `auth authorization bearer cookie cred credential credentials creds jwt mnemonic pass passcode passphrase passwd
+   password psk pswd pw pwd secret secrets sig signature token tokens`.split(/\s+/),
+);
 /** Ends of words, so that `PGPASSWORD` and `clientsecret` count, too. */
 const SECRET_END =
-  /(?:password|passwd|passphrase|passcode|pass|pwd|pswd|secrets?|tokens?|credentials?|creds|(?:master|proxy)auth|(?:api|access|secret|private|priv|account|auth|licen[cs]e|pass)keys?|mnemonic|jwt|cookie|signature|authorization|bearer|sess(?:ion)?id)$/;
-const SECRET_WORDS = new Set(['auth', 'sig', 'cred', 'pw', 'psk']);
+  /(?:pass(?:word|wd|phrase|code)?|pwd|pswd|secrets?|tokens?|credentials?|creds|(?:master|proxy)auth|(?:api|access|secret|private|priv|account|auth|licen[cs]e|pass)keys?|jwt|cookie|signature|authorization|bearer|sess(?:ion)?id)$/;
 const HARMLESS_PASS = /(?:ask|by|com|sur|tres|under|over|multi|low|high|band|single|one|two)pass$/;
 /** Of a language model's alphabet: `--pad_token`, `--eos_token_id`. */
 const MODEL_TOKENS = new Set(['bos', 'cls', 'eos', 'image', 'mask', 'pad', 'sep', 'special', 'stop', 'unk']);
@@ -37,17 +40,15 @@ const MAX_NAME = 128;
 
 /** The word (lower case) that makes `name` the name of a secret, or undefined. Only its last 128 characters count. */
 export function secretWord(name: string): string | undefined {
+  if (SECRET_WORDS.has(name)) return name;
   if (SHELL_DIRECTORIES.has(name)) return undefined;
-  const code = name.length < 16 ? CODE_OPTION.exec(name)?.[1] : undefined;
+  const code = name.length < 16 && name.startsWith('-') ? CODE_OPTION.exec(name)?.[1] : undefined;
   if (code !== undefined) return code;
-  const words = name
-    .slice(-MAX_NAME)
-    .replace(/^-D/, '')
-    .match(/[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+/g)
-    ?.map((word) => word.toLowerCase());
-  if (!words || SWITCH_WORDS.has(words[0]!)) return undefined;
+  const end = name.slice(-MAX_NAME);
+  const words = (end.startsWith('-D') ? end.slice(2) : end).match(/[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+/g);
+  if (!words || SWITCH_WORDS.has(words[0]!.toLowerCase())) return undefined;
   for (let i = words.length - 1; i >= 0; i--) {
-    const word = words[i]!;
+    const word = words[i]!.toLowerCase();
     if (isSecretWord(word, words[i - 1])) return word;
     if (ABOUT_A_SECRET.has(word)) return undefined;
   }
@@ -55,8 +56,10 @@ export function secretWord(name: string): string | undefined {
 }
 
 function isSecretWord(word: string, previous: string | undefined): boolean {
-  if (word === 'key' || word === 'keys') return previous !== undefined && KEY_KINDS.has(previous);
-  if (previous !== undefined && MODEL_TOKENS.has(previous) && /^tokens?$/.test(word)) return false;
+  if (word === 'key' || word === 'keys')
+    return previous !== undefined && KEY_KINDS.has(previous.toLowerCase());
+  if (previous !== undefined && (word === 'token' || word === 'tokens'))
+    return !MODEL_TOKENS.has(previous.toLowerCase());
   return SECRET_WORDS.has(word) || (SECRET_END.test(word) && !HARMLESS_PASS.test(word));
 }
 

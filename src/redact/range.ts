@@ -15,6 +15,11 @@ export function partOf(text: string, from: number, value?: RegExp): Range | unde
 
 export const MASK = '***';
 
+/** Whether there is something to mask in it. */
+export function isOpen(text: string, { start, end }: Range): boolean {
+  return end > start && !(end - start === MASK.length && text.startsWith(MASK, start));
+}
+
 /** Masks the ranges, which may overlap and come in any order. `count` leaves out what was masked before. */
 export function mask(text: string, ranges: readonly Range[]): { text: string; count: number } {
   if (ranges.length === 0) return { text, count: 0 };
@@ -23,7 +28,7 @@ export function mask(text: string, ranges: readonly Range[]): { text: string; co
   let count = 0;
   for (const { start, end } of merged(ranges)) {
     result += text.slice(done, start) + MASK;
-    if (text.slice(start, end) !== MASK) count++;
+    if (isOpen(text, { start, end })) count++;
     done = end;
   }
   return { text: result + text.slice(done), count };

@@ -4,7 +4,7 @@ import { type LiteralCursor, Literals } from './literals.ts';
 import { isHarmlessValue, secretWord } from './names.ts';
 import { PipeReader } from './pipe.ts';
 import { PROGRAMS_WITH_SECRETS } from './programs.ts';
-import type { Range } from './range.ts';
+import { isOpen, type Range } from './range.ts';
 import { basicCredentialsAt, PLACE_READERS, sqlStringAt, TOKEN_READERS } from './shape.ts';
 import { headerValueEnd, isQuote, listEnd, quotedEnd, unquoted, valueEnd } from './value.ts';
 
@@ -61,6 +61,9 @@ export function secretsInArgument(argument: string, isScript: boolean): Range[] 
   return /\s/.test(argument) ? [...ranges, ...secretsOfCommands(argument)] : ranges;
 }
 
+/** No real text has as many that are not masked yet: what follows is taken for one more, so that a hostile one costs no more. */
+export const MAX_SECRETS = 500;
+
 function secretsByShape(text: string, isArgument: boolean): Range[] {
   const ranges: Range[] = [];
   const cursor = ANCHORS.in(text);
@@ -71,15 +74,16 @@ function secretsByShape(text: string, isArgument: boolean): Range[] {
       const start = nameStart(text, cursor.start, floor);
       const end = nameEnd(text, cursor.end);
       const found = start < floor ? undefined : valueOfName(text, start, end, isArgument);
-      if (found) ranges.push(found);
+      if (found && isOpen(text, found)) ranges.push(found);
       floor = found?.end ?? end;
     } else {
       const found = anchor.read(text, cursor.start, cursor.end);
       if (!found) continue;
-      ranges.push(found);
+      if (isOpen(text, found)) ranges.push(found);
       // A DSN's password stands before its anchor.
       floor = Math.max(found.end, cursor.end);
     }
+    if (ranges.length >= MAX_SECRETS) return [...ranges, { start: floor, end: text.length }];
     cursor.skipTo(floor);
   }
   return ranges;
@@ -102,6 +106,8 @@ function nameEnd(text: string, from: number): number {
   return end;
 }
 
+/** What the least of all forms has after a name; most names have nothing of it. */
+const MAY_HAVE_VALUE = /[\\"'\]]*\s*[\\"'=:,>%(v]/iy;
 const HEADER = /^(?:(?:proxy-)?authorization|(?:set-)?cookie)$/i;
 const SCHEME = /^(?:bearer|basic|token|digest|negotiate|apikey|aws4-hmac-sha256)[ \t]+(?=\S)/i;
 /** `--from-literal=` of `--from-literal=password=v`. */
@@ -110,15 +116,19 @@ const BEARER = /[ \t]+([\w.~+/=-]{6,})/y;
 
 /** The secret that belongs to the name at `start`..`end`, if it is the name of one and a value follows. */
 function valueOfName(text: string, start: number, end: number, isArgument: boolean): Range | undefined {
+  const isBearer = end - start === 6 && /^bearer/i.test(text.slice(start, end));
+  MAY_HAVE_VALUE.lastIndex = end;
+  if (!isBearer && !MAY_HAVE_VALUE.test(text)) return undefined;
   const name = text.slice(start, end);
-  if (/^bearer$/i.test(name)) {
+  if (isBearer) {
     BEARER.lastIndex = end;
     const token = BEARER.exec(text)?.[1];
     if (token !== undefined) return { start: BEARER.lastIndex - token.length, end: BEARER.lastIndex };
   }
   const word = secretWord(name);
   if (word === undefined) return undefined;
-  const apart = valueApart(text, start, end, name);
+  const isApart = text[end] !== '=' && text[end] !== ':';
+  const apart = isApart ? valueApart(text, start, end, name) : undefined;
   if (apart) return apart;
   let from = afterSeparator(text, start, end, word);
   if (from === undefined) return undefined;
@@ -228,8 +238,15 @@ function goesOn(text: string, from: number): boolean {
   return NEXT_KEY.test(text);
 }
 
-const WORD_BREAK = /[\s;|&()<>`"']/;
-const COMMAND_END = /[;\n]|(?<=\s)(?:&&|\|\|?)(?=\s)/y;
+const isWordBreak = characterClass(/[\s;|&()<>`"']/);
+const OPERATOR = /(?<=\s)(?:&&|\|\|?)(?=\s)/y;
+
+function isCommandEnd(text: string, at: number): boolean {
+  const character = text[at];
+  if (character !== '&' && character !== '|') return character === ';' || character === '\n';
+  OPERATOR.lastIndex = at;
+  return OPERATOR.test(text);
+}
 
 /**
  * Secrets that belong to an option or to a program (`--password x`, `mysql -px`), in a text that may be a shell script.
@@ -242,12 +259,11 @@ function secretsOfCommands(text: string): Range[] {
   let quote = '';
   let at = 0;
   while (at < text.length) {
-    const character = text[at]!;
-    if (WORD_BREAK.test(character) && !(reader.awaitsValue && isQuote(text, at))) {
+    if (isWordBreak(text, at) && !(isQuote(text, at) && reader.awaitsValue)) {
+      const character = text[at]!;
       if (character === '"' || character === "'")
         quote = quote === character ? '' : quote === '' ? character : quote;
-      COMMAND_END.lastIndex = at;
-      if (quote === '' && COMMAND_END.test(text)) reader.next();
+      if (quote === '' && isCommandEnd(text, at)) reader.next();
       pipe.separator(text, at);
       at++;
       continue;
@@ -255,13 +271,15 @@ function secretsOfCommands(text: string): Range[] {
     const end = wordEnd(text, at, reader.awaitsValue);
     const word = unquoted(text, { start: at, end });
     const content = text.slice(word.start, word.end);
-    ranges.push(...pipe.word(content, word));
+    for (const printed of pipe.word(content, word)) if (isOpen(text, printed)) ranges.push(printed);
     const found = reader.read(content);
     if (found) {
       const range = { start: word.start + found.start, end: word.start + found.end };
-      ranges.push(found.end === word.end - word.start ? unquoted(text, range) : range);
+      const secret = found.end === content.length ? unquoted(text, range) : range;
+      if (isOpen(text, secret)) ranges.push(secret);
     }
     at = end;
+    if (ranges.length >= MAX_SECRETS) return [...ranges, { start: at, end: text.length }];
   }
   return ranges;
 }
@@ -276,7 +294,7 @@ function wordEnd(text: string, from: number, isValue: boolean): number {
       if (!opens) return end;
       end = quotedEnd(text, end);
     } else if (text[end] === '\\' && end + 1 < text.length && !isQuote(text, end)) end += 2;
-    else if (WORD_BREAK.test(text[end]!)) return end;
+    else if (isWordBreak(text, end)) return end;
     else end++;
   }
   return end;
