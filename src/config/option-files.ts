@@ -1,5 +1,9 @@
-import { stat } from 'node:fs/promises';
+import { stat } from 'node:fs';
+import { promisify } from 'node:util';
 import { readSmallFile } from './small-file.ts';
+
+// node:fs/promises is a module of its own that nothing else needs at the start.
+const status = promisify(stat);
 
 interface Known {
   /** Undefined: there was no regular file. */
@@ -48,6 +52,6 @@ function isStill(known: Known, version: string | undefined): boolean {
 
 /** The kernel sets the time of change by itself, whatever a tool restores of the other times. */
 async function versionOf(path: string): Promise<string | undefined> {
-  const file = await stat(path, { bigint: true }).catch(() => undefined);
+  const file = await status(path, { bigint: true }).catch(() => undefined);
   return file?.isFile() ? `${file.dev} ${file.ino} ${file.size} ${file.ctimeNs}` : undefined;
 }
