@@ -2,6 +2,7 @@
  * Keeps the process table true: by process events as they happen, by scans of /proc at the start, after an overrun and
  * where there are no events, by re-reading everybody in turn, and over a restart of the agent by a journal.
  */
+import { BackgroundIo } from '../kernel/background-io.ts';
 import { CLONE_NEWCGROUP, type Libc, type LoadedLibc } from '../kernel/libc.ts';
 import { enterNamespace, type ProcConnector, type ProcEventHandler } from '../kernel/proc-connector.ts';
 import { ProcFiles } from '../kernel/proc-files.ts';
@@ -67,7 +68,8 @@ export class ProcessWatch {
     this.#post = post;
     this.#scanEvery = options.processRefreshMs;
     this.foreign = foreignPidNamespace(options.paths.proc);
-    this.#files = new ProcFiles(options.paths.proc, () => this.#suspended);
+    const io = BackgroundIo.load();
+    this.#files = new ProcFiles(options.paths.proc, () => this.#suspended, io);
     this.#suspended = this.#timeInSuspend();
     const now = () => clock.now();
     this.#images = new Images(this.#files, options.redact ? new Redactor(options.redactPatterns) : PLAIN);

@@ -17,6 +17,7 @@ export const CLONE_NEWNET = 0x40000000;
 export const EINTR = 4;
 export const EAGAIN = 11;
 export const ENOBUFS = 105;
+export const EINPROGRESS = 115;
 export const ECONNREFUSED = 111;
 
 const signatures = {
@@ -38,6 +39,8 @@ const signatures = {
 } as const;
 
 type Pointer = NodeJS.ArrayBufferView | bigint | null;
+
+const LIBC = 'libc.so.6';
 
 /** Negative results mean an error: see `errno()`. Sizes come and go as BigInt. */
 export interface Libc {
@@ -95,9 +98,13 @@ export interface LoadedFunctions<F> {
 
 /**
  * @typeParam F what the signatures mean in TypeScript
+ * @param library where they are in an older libc, if not in its main part
  * @returns functions of libc, or why they are not to be had (an older Node.js, another libc)
  */
-export function loadFunctions<F>(wanted: Signatures): LoadedFunctions<F> | { missing: string } {
+export function loadFunctions<F>(
+  wanted: Signatures,
+  library = LIBC,
+): LoadedFunctions<F> | { missing: string } {
   const ffi = process.getBuiltinModule('node:ffi');
   if (ffi === undefined) {
     const { node } = process.versions;
@@ -106,7 +113,7 @@ export function loadFunctions<F>(wanted: Signatures): LoadedFunctions<F> | { mis
     return { missing: `Node.js ${node} has no node:ffi (26.1 or later has it)` };
   }
   try {
-    const { functions } = ffi.dlopen('libc.so.6', {
+    const { functions } = ffi.dlopen(library, {
       ...wanted,
       __errno_location: { arguments: [], return: 'pointer' },
     });
@@ -118,6 +125,6 @@ export function loadFunctions<F>(wanted: Signatures): LoadedFunctions<F> | { mis
       addressOf: (view) => ffi.getRawPointer(view as Uint8Array<ArrayBuffer>),
     };
   } catch (error) {
-    return { missing: `libc.so.6 cannot be loaded: ${(error as Error).message}` };
+    return { missing: `${library} cannot be loaded: ${(error as Error).message}` };
   }
 }

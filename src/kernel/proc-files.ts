@@ -1,5 +1,7 @@
 /** The files of one process under /proc (proc(5)). A process that has gone is an `undefined`, not an error. */
 import { closeSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
+import type { BackgroundIo } from './background-io.ts';
+import { PatientReader } from './patient-reader.ts';
 import { visibleText } from './visible-text.ts';
 
 /** Longer command lines are cut here and say so. The kernel allows a quarter of the stack limit, usually 2 MiB. */
@@ -21,13 +23,18 @@ export interface CommandLine {
 export class ProcFiles {
   readonly #root: string;
   readonly #suspended: () => number;
+  readonly #patient: PatientReader | undefined;
   readonly #cgroups = new Map<string, string>();
   #buffer = Buffer.allocUnsafeSlow(16 << 10);
 
-  /** @param suspended CLOCK_BOOTTIME minus CLOCK_MONOTONIC, ms: the time spent in suspend */
-  constructor(root: string, suspended = () => 0) {
+  /**
+   * @param suspended CLOCK_BOOTTIME minus CLOCK_MONOTONIC, ms: the time spent in suspend
+   * @param io for what may not answer; without it, that is waited for
+   */
+  constructor(root: string, suspended = () => 0, io?: BackgroundIo) {
     this.#root = root;
     this.#suspended = suspended;
+    if (io !== undefined) this.#patient = new PatientReader(io, LONGEST_COMMAND_LINE + 1);
   }
 
   pids(): number[] {
@@ -39,21 +46,20 @@ export class ProcFiles {
     return pids;
   }
 
-  /** Undefined also for what has no command line: kernel threads, zombies and a process whose memory has just been dropped. */
+  /**
+   * Undefined also for what has no command line: kernel threads, zombies and a process whose memory has just been dropped;
+   * and for one that keeps its command line from being read (patient-reader.ts).
+   */
   commandLine(pid: number): CommandLine | undefined {
-    let length = this.#read(`${pid}/cmdline`);
-    if (length <= 0) return undefined;
-    const truncated = length > LONGEST_COMMAND_LINE;
-    if (truncated) length = LONGEST_COMMAND_LINE;
-    // A title written over the arguments (setproctitle) may lack the last NUL or be followed by many.
-    let end = length;
-    while (end > 0 && this.#buffer[end - 1] === 0) end--;
-    const text = visibleText(this.#buffer.subarray(0, end));
-    const args = text.split('\0');
-    // Trailing empty arguments are real as long as their number is: each ends with its own NUL.
-    const trailing = length - end - 1;
-    if (trailing > 0 && trailing <= 16 && !isTitle(args)) for (let i = 0; i < trailing; i++) args.push('');
-    return { args, truncated };
+    if (this.#patient === undefined) return this.commandLineAtOnce(pid);
+    const bytes = this.#patient.read(`${this.#root}/${pid}/cmdline`);
+    return bytes === undefined ? undefined : commandLineOf(bytes);
+  }
+
+  /** Of who has just executed something and may live for a millisecond. Nothing stuck gets that far. */
+  commandLineAtOnce(pid: number): CommandLine | undefined {
+    const length = this.#read(`${pid}/cmdline`);
+    return length <= 0 ? undefined : commandLineOf(this.#buffer.subarray(0, length));
   }
 
   /** The memory controller's path (v1), else the unified one (v2). */
@@ -153,6 +159,21 @@ export class ProcFiles {
       closeSync(fd);
     }
   }
+}
+
+/** @param bytes at most one more than the longest command line */
+function commandLineOf(bytes: Buffer): CommandLine | undefined {
+  const length = Math.min(bytes.length, LONGEST_COMMAND_LINE);
+  if (length === 0) return undefined;
+  // A title written over the arguments (setproctitle) may lack the last NUL or be followed by many.
+  let end = length;
+  while (end > 0 && bytes[end - 1] === 0) end--;
+  const text = visibleText(bytes.subarray(0, end));
+  const args = text.split('\0');
+  // Trailing empty arguments are real as long as their number is: each ends with its own NUL.
+  const trailing = length - end - 1;
+  if (trailing > 0 && trailing <= 16 && !isTitle(args)) for (let i = 0; i < trailing; i++) args.push('');
+  return { args, truncated: bytes.length > LONGEST_COMMAND_LINE };
 }
 
 /** A string of its own: V8's `slice` keeps the whole of what it was cut from alive. */

@@ -5,7 +5,7 @@
  * is asked for, and there is no other way to it. A process that nobody asks for costs no redaction (100 kB: 1 ms, hostile
  * ones 30 ms), so that a storm of huge command lines does not keep us from reading those of others.
  */
-import type { ProcFiles } from '../kernel/proc-files.ts';
+import type { CommandLine, ProcFiles } from '../kernel/proc-files.ts';
 import { detached } from '../kernel/proc-files.ts';
 
 const MAX_BYTES = 8 << 20;
@@ -16,7 +16,7 @@ const VERY_FULL_BYTES = 32 << 20;
 /** Until its secrets are taken out, so many times as much is kept: what makes a word a secret may come after it (`| chpasswd`). */
 const LOOK_AHEAD = 4;
 
-const DROPPED = 'it had already dropped its memory when its command line was read';
+const DROPPED = 'it had dropped its memory, or kept it locked, when its command line was read';
 
 /** Arguments joined by NUL; undefined: there is none. */
 interface Redacted {
@@ -121,7 +121,15 @@ export class Images {
 
   /** @param pid a process, or a living thread of one */
   read(pid: number, now: number): Image {
-    const command = this.#files.commandLine(pid);
+    return this.#imageOf(pid, this.#files.commandLine(pid), now);
+  }
+
+  /** Of who has just executed something. */
+  readAtOnce(pid: number, now: number): Image {
+    return this.#imageOf(pid, this.#files.commandLineAtOnce(pid), now);
+  }
+
+  #imageOf(pid: number, command: CommandLine | undefined, now: number): Image {
     if (command === undefined)
       return new Image(
         { args: undefined, redacted: 0 },

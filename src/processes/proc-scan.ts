@@ -13,6 +13,9 @@ const MAX_YOUNG = 4_096;
 /** Read again at one refresh, besides those whose turn it is: about 4 ms. */
 const YOUNG_AT_ONCE = 200;
 
+/** Of one turn, which takes a fifth of it as a rule: not many of those who do not answer are waited for at once. */
+const BUDGET_MS = 20;
+
 /** A process found by a scan is read again by the following ones until it is this old in the table. */
 const SETTLED_AFTER_MS = 2_000;
 
@@ -43,7 +46,8 @@ export class ProcScan {
 
   /** Looks at up to `limit` processes of the scan; false when it is done. A scan must not make us miss events. */
   continue(limit: number): boolean {
-    for (let i = 0; i < limit; i++) {
+    const startedAt = this.#now();
+    for (let i = 0; i < limit && this.#now() - startedAt < BUDGET_MS; i++) {
       const pid = this.#unscanned.pop();
       if (pid === undefined) return false;
       this.#look(pid);
@@ -83,14 +87,14 @@ export class ProcScan {
    */
   refresh(limit: number, verifyStart: boolean): void {
     const now = this.#now();
-    for (let young = 0; young < YOUNG_AT_ONCE; young++) {
+    for (let young = 0; young < YOUNG_AT_ONCE && this.#now() - now < BUDGET_MS; young++) {
       const youngest = this.#young[0];
       if (youngest === undefined || now - (youngest.start ?? now) < TITLE_AFTER_MS) break;
       this.#young.shift();
       if (youngest.exitedAt !== undefined || youngest.source !== 'inherited') continue;
       this.#reread(youngest);
     }
-    for (let left = limit; left > 0; left--) {
+    for (let left = limit; left > 0 && this.#now() - now < BUDGET_MS; left--) {
       this.#cursor ??= this.#table.entries();
       const next = this.#cursor.next();
       if (next.done) {

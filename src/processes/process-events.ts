@@ -41,7 +41,7 @@ export class ProcessEvents implements ProcEventHandler {
 
   /** What it was before is forgotten even when what it is now cannot be read: a wrong command line is worse than none. */
   exec(pid: number, time: number): void {
-    const image = this.#images.read(pid, time);
+    const image = this.#images.readAtOnce(pid, time);
     const entry = this.#table.alive(pid);
     if (entry === undefined) {
       const stat = this.#files.stat(pid);

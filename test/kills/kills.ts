@@ -112,24 +112,24 @@ export function oomKills(cgroup: string): number {
   return Number(/^oom_kill (\d+)$/m.exec(readFileSync(path.join(mount, cgroup, file), 'utf8'))?.[1]);
 }
 
-let compiled: string | undefined;
+const compiled = new Map<string, string>();
 
 /** Compiled once per process with the machine's `cc`; removed when the process ends. */
-export function victimProgram(): string {
-  if (compiled === undefined) {
-    const folder = freshFolder('oom-witness-victim');
-    compiled = path.join(folder, 'victim');
-    execFileSync('cc', [
-      '-O1',
-      '-static',
-      '-pthread',
-      '-o',
-      compiled,
-      path.join(import.meta.dirname, 'victim.c'),
-    ]);
+export function testProgram(name: 'victim' | 'stuck'): string {
+  let program = compiled.get(name);
+  if (program === undefined) {
+    const folder = freshFolder(`oom-witness-${name}`);
+    program = path.join(folder, name);
+    const source = path.join(import.meta.dirname, `${name}.c`);
+    execFileSync('cc', ['-O1', '-static', '-pthread', '-o', program, source]);
+    compiled.set(name, program);
     process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
   }
-  return compiled;
+  return program;
+}
+
+export function victimProgram(): string {
+  return testProgram('victim');
 }
 
 export interface LaunchOptions {

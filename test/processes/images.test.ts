@@ -100,11 +100,13 @@ describe('the secrets in a command line', () => {
       [8, withSecret(5_000)],
       [9, ['java', `${'x'.repeat(1_018)}${'\u{1f600}'.repeat(100)}`]],
     ]);
+    const commandLine = (pid: number) => ({
+      args: lines.get(pid) ?? ['y'.repeat(pid < 200 ? 128 << 10 : 1_100)],
+      truncated: false,
+    });
     const files = {
-      commandLine: (pid: number) => ({
-        args: lines.get(pid) ?? ['y'.repeat(pid < 200 ? 128 << 10 : 1_100)],
-        truncated: false,
-      }),
+      commandLine,
+      commandLineAtOnce: commandLine,
       executable: () => undefined,
       cgroup: () => undefined,
       stat: () => ({ parentPid: 1, start: 50_000 }),
@@ -129,8 +131,10 @@ describe('the secrets in a command line', () => {
   it('are waited for in less of a command line where there are very many', (t) => {
     const java = ['java', '-Dx=y '.repeat(1_000)];
     const script = ['sh', '-c', `echo ${'hunter2 '.repeat(50)}| chpasswd${' -m'.repeat(1_000)}`];
+    const commandLine = (pid: number) => ({ args: pid === 7 ? script : java, truncated: false });
     const files = {
-      commandLine: (pid: number) => ({ args: pid === 7 ? script : java, truncated: false }),
+      commandLine,
+      commandLineAtOnce: commandLine,
       executable: () => undefined,
       cgroup: () => undefined,
       stat: () => ({ parentPid: 1, start: 50_000 }),

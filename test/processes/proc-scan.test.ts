@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { setup } from './processes.ts';
+import { ProcFiles } from '../../src/kernel/proc-files.ts';
+import { FakeProc } from '../fake-proc.ts';
+import { processesOf, setup } from './processes.ts';
 
 describe('scans of /proc', () => {
   it('notices in a scan that a pid has changed hands while events were lost', (t) => {
@@ -46,5 +48,22 @@ describe('scans of /proc', () => {
     scan.findNew();
     assert.deepEqual(lookup.capture(7, 45_000)?.args, ['one']);
     assert.deepEqual(lookup.capture(8, 45_000)?.args, ['two']);
+  });
+
+  it('gives way to process events after a while', (t) => {
+    const proc = new FakeProc(t);
+    for (let pid = 1; pid <= 100; pid++) proc.set(pid, { args: ['sh'] });
+    let now = 50_000;
+    let turns = 0;
+    let known = 0;
+    const { table, scan } = processesOf(new ProcFiles(proc.root), () => now++);
+    scan.begin();
+    while (scan.continue(100)) {
+      assert.ok(table.size - known <= 20);
+      known = table.size;
+      turns++;
+    }
+    assert.equal(table.size, 100);
+    assert.ok(turns > 1);
   });
 });

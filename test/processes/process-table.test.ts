@@ -31,11 +31,13 @@ describe('the process table', () => {
     setFlagsFromString('--expose-gc');
     const collectGarbage = runInNewContext('gc') as () => void;
     let served = 0;
+    const commandLine = () => ({
+      args: ['java', `${served++}`.repeat(100_000).slice(0, 120_000)],
+      truncated: false,
+    });
     const files = {
-      commandLine: () => ({
-        args: ['java', `${served++}`.repeat(100_000).slice(0, 120_000)],
-        truncated: false,
-      }),
+      commandLine,
+      commandLineAtOnce: commandLine,
       executable: () => '/usr/bin/java',
       cgroup: () => '/shop',
       stat: () => ({ parentPid: 1, start: 50_000 }),
@@ -65,8 +67,10 @@ describe('the process table', () => {
 
   it('has nothing to do any more with a child for which it has no room', (t) => {
     const lines = new Map([[100_001, 'child']]);
+    const commandLine = (pid: number) => ({ args: [lines.get(pid) ?? 'daemon'], truncated: false });
     const files = {
-      commandLine: (pid: number) => ({ args: [lines.get(pid) ?? 'daemon'], truncated: false }),
+      commandLine,
+      commandLineAtOnce: commandLine,
       executable: () => undefined,
       cgroup: () => undefined,
       stat: () => ({ parentPid: 1, start: 50_000 }),
