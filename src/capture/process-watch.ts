@@ -80,6 +80,7 @@ export class ProcessWatch {
         this.#images,
         now,
         (error) => post({ type: 'journal-failed', problem: error.message }),
+        io,
       );
     this.#table = new ProcessTable(this.#files, this.#images, now);
     this.#scan = new ProcScan(this.#table, this.#files, this.#images, now);

@@ -8,19 +8,12 @@
  *
  * A command line loses its secrets when its line is written, which short-lived processes never get to. A flush stops
  * after BUDGET_MS, and the next one waits REST times as long as it took; what is left stays in its order. So huge command
- * lines make the journal late, and nothing else. What waits is bounded: its command lines count with those of the table
- * (images.ts), and when it is too much the journal is written afresh instead: the table knows without it who is there.
+ * lines make the journal late, and nothing else; and so does a disk that is slow to take them. What waits is bounded: its
+ * command lines count with those of the table (images.ts), and when it is too much the journal is written afresh instead: the
+ * table knows without it who is there.
  */
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { BackgroundFile, type WritingIo } from '../kernel/background-file.ts';
 import type { Image, Images } from './images.ts';
 import { type Line, parseLine } from './journal-line.ts';
 import type { JournalReplay } from './journal-replay.ts';
@@ -64,7 +57,8 @@ export class ProcessJournalFile implements ProcessJournal {
   readonly #images: Pick<Images, 'retain' | 'release'>;
   readonly #now: () => number;
   readonly #failed: (error: Error) => void;
-  #fd: number | undefined;
+  readonly #io: WritingIo | undefined;
+  #file: BackgroundFile | undefined;
   /** What is to be written; undefined: taken back. */
   #pending: (Line | Sight | undefined)[] = [];
   /** How many lines came before the first pending one. */
@@ -74,7 +68,6 @@ export class ProcessJournalFile implements ProcessJournal {
   readonly #freshParents = new Set<number>();
   /** CLOCK_MONOTONIC, ms */
   #flushAfter = 0;
-  #size = 0;
   /** How many lines a rewrite has when it is complete; undefined: it is. */
   #completeAt: number | undefined;
   #rewriteAt = SMALLEST_REWRITE;
@@ -85,6 +78,7 @@ export class ProcessJournalFile implements ProcessJournal {
    * @param images counts what is pending
    * @param now CLOCK_MONOTONIC, ms
    * @param failed called when the journal cannot be written; the agent goes on without it and tries again later
+   * @param io without it, the disk is waited for
    */
   constructor(
     path: string,
@@ -92,12 +86,14 @@ export class ProcessJournalFile implements ProcessJournal {
     images: Pick<Images, 'retain' | 'release'>,
     now: () => number,
     failed: (error: Error) => void,
+    io?: WritingIo,
   ) {
     this.#path = path;
     this.#bootId = bootId;
     this.#images = images;
     this.#now = now;
     this.#failed = failed;
+    this.#io = io;
   }
 
   image({ pid, parentPid, start, source, image }: Entry): void {
@@ -106,7 +102,7 @@ export class ProcessJournalFile implements ProcessJournal {
   }
 
   fork(pid: number, parentPid: number, time: number): void {
-    if (this.#fd === undefined) return;
+    if (this.#file === undefined) return;
     this.#fresh.set(pid, []);
     this.#freshParents.add(parentPid);
     this.#append(pid, ['fork', pid, parentPid, time]);
@@ -123,7 +119,8 @@ export class ProcessJournalFile implements ProcessJournal {
 
   /** When `flush` will have something to do; CLOCK_MONOTONIC, ms. */
   get dueAt(): number {
-    return this.#pending.length === 0 ? Number.POSITIVE_INFINITY : this.#flushAfter;
+    const isIdle = this.#pending.length === 0 && !this.#file?.isWriting;
+    return isIdle ? Number.POSITIVE_INFINITY : this.#flushAfter;
   }
 
   /** Tells again what the last run was told, if that was in this boot. @returns how many lines were read */
@@ -159,14 +156,13 @@ export class ProcessJournalFile implements ProcessJournal {
       // What stands there, be it a link or a pipe, is not written to.
       rmSync(this.#newPath, { force: true });
       const fd = openSync(this.#newPath, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
-      this.#fd = fd;
-      this.#size = 0;
-      this.#write(`${JSON.stringify({ format: FORMAT, boot_id: this.#bootId })}\n`);
+      this.#file = new BackgroundFile(fd, this.#io);
       table.tell(this);
       this.#completeAt = this.#settled + this.#pending.length;
       this.#rewriteAt = Number.POSITIVE_INFINITY;
       this.#pendingBytes = 0;
-      this.#writePending(BUDGET_MS);
+      const firstLine = `${JSON.stringify({ format: FORMAT, boot_id: this.#bootId })}\n`;
+      this.#writePending(BUDGET_MS, firstLine);
     } catch (error) {
       this.#fail(error as Error);
     }
@@ -180,28 +176,30 @@ export class ProcessJournalFile implements ProcessJournal {
    * @param now CLOCK_MONOTONIC, ms; infinity: the last flush, due in any case, and LAST_BUDGET_MS
    */
   flush(table: ProcessTable, now: number): void {
-    if (this.#fd === undefined) {
-      if (now < this.#flushAfter || now === Number.POSITIVE_INFINITY) return;
-      this.rewrite(table);
+    const isLast = now === Number.POSITIVE_INFINITY;
+    if (this.#file === undefined) {
+      if (now >= this.#flushAfter && !isLast) this.rewrite(table);
       return;
     }
     if (now < this.dueAt) return;
     try {
-      this.#writePending(now === Number.POSITIVE_INFINITY ? LAST_BUDGET_MS : BUDGET_MS);
+      if (!this.#isWritten(isLast ? LAST_BUDGET_MS : 0)) this.#flushAfter = this.#now() + FLUSH_EVERY_MS;
+      else if (this.#rewriteAt > 0) this.#writePending(isLast ? LAST_BUDGET_MS : BUDGET_MS);
     } catch (error) {
       this.#fail(error as Error);
       return;
     }
-    if (this.#size > this.#rewriteAt || this.#pendingBytes > MOST_PENDING_BYTES) this.rewrite(table);
+    if (this.#pendingBytes > MOST_PENDING_BYTES) this.#startOver();
+    if (this.#file.size > this.#rewriteAt && !this.#file.isWriting) this.rewrite(table);
   }
 
   close(): void {
-    if (this.#fd !== undefined) closeSync(this.#fd);
-    this.#fd = undefined;
+    this.#file?.close();
+    this.#file = undefined;
   }
 
   #append(pid: number, line: Line | Sight): void {
-    if (this.#fd === undefined) return;
+    if (this.#file === undefined) return;
     this.#fresh.get(pid)?.push(this.#settled + this.#pending.length);
     this.#pending.push(line);
     this.#pendingBytes += bytesOf(line);
@@ -217,9 +215,9 @@ export class ProcessJournalFile implements ProcessJournal {
     if ('image' in line) this.#images.release(line.image);
   }
 
-  #writePending(budget: number): void {
+  #writePending(budget: number, firstLine = ''): void {
     const startedAt = this.#now();
-    let text = '';
+    let text = firstLine;
     let count = 0;
     for (const line of this.#pending) {
       if (line !== undefined) text += `${JSON.stringify('image' in line ? lineOf(line) : line)}\n`;
@@ -227,10 +225,26 @@ export class ProcessJournalFile implements ProcessJournal {
       if (this.#now() - startedAt >= budget) break;
     }
     this.#settle(count);
-    if (text !== '') this.#write(text);
+    if (text !== '') this.#file?.write(text);
+    this.#isWritten(budget);
     const now = this.#now();
     this.#flushAfter = now + Math.max(FLUSH_EVERY_MS, REST * (now - startedAt));
-    if (this.#completeAt !== undefined && this.#settled >= this.#completeAt) this.#replaceOld();
+  }
+
+  /** Whether the disk has taken what it was given, after this time at most; a complete rewrite is then the journal. */
+  #isWritten(waitMs: number): boolean {
+    if (!this.#file?.isWritten(waitMs)) return false;
+    if (this.#completeAt !== undefined && this.#settled >= this.#completeAt)
+      this.#replaceOld(this.#file.size);
+    return true;
+  }
+
+  /** As soon as the disk has taken what it was given; nothing is added to that, which lacks something now. */
+  #startOver(): void {
+    this.#settle(this.#pending.length);
+    this.#pendingBytes = 0;
+    this.#completeAt = Number.POSITIVE_INFINITY;
+    this.#rewriteAt = 0;
   }
 
   /** Nothing more is to be done with so many lines. */
@@ -254,16 +268,10 @@ export class ProcessJournalFile implements ProcessJournal {
     return `${this.#path}.new`;
   }
 
-  #replaceOld(): void {
+  #replaceOld(size: number): void {
     renameSync(this.#newPath, this.#path);
     this.#completeAt = undefined;
-    this.#rewriteAt = Math.max(SMALLEST_REWRITE, Math.min(this.#size * GROWTH, LARGEST / 2));
-  }
-
-  #write(text: string): void {
-    const bytes = Buffer.from(text);
-    for (let from = 0; from < bytes.length; ) from += writeSync(this.#fd as number, bytes, from);
-    this.#size += bytes.length;
+    this.#rewriteAt = Math.max(SMALLEST_REWRITE, Math.min(size * GROWTH, LARGEST / 2));
   }
 
   #fail(error: Error): void {

@@ -1,8 +1,17 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { appendFileSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
+import type { WritingIo } from '../../src/kernel/background-file.ts';
 import { ProcFiles } from '../../src/kernel/proc-files.ts';
 import { JournalReplay } from '../../src/processes/journal-replay.ts';
 import { ProcessJournalFile } from '../../src/processes/process-journal.ts';
@@ -11,6 +20,24 @@ import { PATIENCE_MS } from '../patience.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { EPOCH, EXITED, processesOf, SIGKILLED } from './processes.ts';
 
+/** Writes at once, or not before it is told to. */
+class SlowDisk implements WritingIo {
+  isSlow = false;
+
+  transfer(length: number) {
+    const data = Buffer.alloc(length);
+    let write: (() => number) | undefined;
+    return {
+      data,
+      write(fd: number, from: number, to: number, position: number) {
+        write = () => writeSync(fd, data, from, to - from, position);
+      },
+      result: () => (this.isSlow ? undefined : write?.()),
+      free() {},
+    };
+  }
+}
+
 function setup(t: TestContext) {
   const folder = temporaryFolder(t, 'oom-witness-journal');
   const proc = new FakeProc(t);
@@ -18,6 +45,7 @@ function setup(t: TestContext) {
   const clock = { now: 60_000 };
   const redacted: string[] = [];
   const cost = { ms: 1 };
+  const disk = new SlowDisk();
   /** Takes a while over each. */
   const redactor = {
     args: (args: readonly string[]) => {
@@ -27,7 +55,7 @@ function setup(t: TestContext) {
     },
   };
   /** A new run of the agent in the same or another boot. */
-  const start = (bootId = 'boot-1') => {
+  const start = (bootId = 'boot-1', io?: SlowDisk) => {
     const files = new ProcFiles(proc.root);
     const { images, table, scan, events, lookup } = processesOf(files, () => 60_000, redactor);
     const journal = new ProcessJournalFile(
@@ -36,6 +64,7 @@ function setup(t: TestContext) {
       images,
       () => clock.now,
       (error) => assert.fail(error),
+      io,
     );
     const restored = journal.restore(new JournalReplay(table, images));
     scan.begin();
@@ -43,7 +72,7 @@ function setup(t: TestContext) {
     journal.rewrite(table);
     return { journal, table, scan, events, lookup, restored };
   };
-  return { proc, file, clock, redacted, cost, start };
+  return { proc, file, clock, redacted, cost, disk, start };
 }
 
 describe('the journal of processes', () => {
@@ -299,6 +328,59 @@ describe('the journal of processes', () => {
         daemons,
       );
     });
+
+  it('waits for no disk, and writes later what that has not taken', (t) => {
+    const { proc, file, clock, disk, start } = setup(t);
+    disk.isSlow = true;
+    const { journal, table, events } = start('boot-1', disk);
+    proc.set(7, { args: ['java'], startTicks: 5_000 });
+    for (let turn = 0; turn < 3; turn++) {
+      events.fork(7, 1, 50_000);
+      events.exec(7, 50_001);
+      events.exit(7, SIGKILLED, 50_010);
+      assert.ok(journal.dueAt > clock.now, 'in a while');
+      clock.now = journal.dueAt;
+      journal.flush(table, clock.now);
+    }
+    assert.equal(existsSync(file), false);
+    disk.isSlow = false;
+    while (journal.dueAt < Number.POSITIVE_INFINITY) {
+      clock.now = journal.dueAt;
+      journal.flush(table, clock.now);
+    }
+    const lines = readFileSync(file, 'utf8').trimEnd().split('\n').slice(1);
+    assert.deepEqual(
+      lines.map((line) => JSON.parse(line)[0]),
+      Array.from({ length: 3 }, () => ['is', 'is', 'exit']).flat(),
+    );
+  });
+
+  it('is written afresh after a disk took so long that more waited than there is room for', (t) => {
+    const { proc, file, clock, disk, start } = setup(t);
+    const { journal, table, events } = start('boot-1', disk);
+    proc.set(7, { args: ['java'], startTicks: 5_000 });
+    events.exec(7, 50_001);
+    disk.isSlow = true;
+    const flush = () => {
+      clock.now = journal.dueAt;
+      journal.flush(table, clock.now);
+    };
+    flush();
+    for (let i = 0; i < 110_000; i++) journal.exit(8, SIGKILLED, 50_000);
+    flush();
+    assert.equal(table.bytes < 1_000, true);
+    events.exit(7, SIGKILLED, 50_010);
+    disk.isSlow = false;
+    while (journal.dueAt < Number.POSITIVE_INFINITY) flush();
+    const lines = readFileSync(file, 'utf8').trimEnd().split('\n').slice(1);
+    assert.deepEqual(
+      lines.map((line) => JSON.parse(line).slice(0, 2)),
+      [
+        ['is', 7],
+        ['exit', 7],
+      ],
+    );
+  });
 
   it('belongs to one boot only', (t) => {
     const { proc, start } = setup(t);
