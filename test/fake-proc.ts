@@ -2,6 +2,7 @@
 import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { TestContext } from 'node:test';
+import type { GivenPids, PidLimits } from '../src/kernel/given-pids.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
 export interface FakeProcess {
@@ -43,6 +44,17 @@ export class FakeProc {
     write('cgroup', process.cgroup ?? '0::/system.slice/x.service\n');
     write('status', `Name:\t${name}\nTgid:\t${threadGroup}\nPid:\t${pid}\n`);
     symlinkSync(process.exe ?? '/usr/bin/x', path.join(folder, 'exe'));
+  }
+
+  /** How far the kernel has come in giving process numbers away. */
+  givenPids({ count, last, most, taken }: GivenPids & PidLimits): void {
+    mkdirSync(path.join(this.root, 'sys/kernel'), { recursive: true });
+    writeFileSync(
+      path.join(this.root, 'stat'),
+      `cpu  1 2 3\nbtime 1700000000\nprocesses ${count}\nprocs_running 3\n`,
+    );
+    writeFileSync(path.join(this.root, 'loadavg'), `0.10 0.20 0.30 1/${taken} ${last}\n`);
+    writeFileSync(path.join(this.root, 'sys/kernel/pid_max'), `${most}\n`);
   }
 
   /** As the kernel shows a process whose memory has been dropped: still there, no command line. */

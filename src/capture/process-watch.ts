@@ -78,6 +78,7 @@ export class ProcessWatch {
         options.journal,
         options.host.boot_id,
         this.#images,
+        this.#files,
         now,
         (error) => post({ type: 'journal-failed', problem: error.message }),
         io,

@@ -1,6 +1,7 @@
 /** The files of one process under /proc (proc(5)). A process that has gone is an `undefined`, not an error. */
 import { closeSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
 import type { BackgroundIo } from './background-io.ts';
+import type { GivenPids, PidLimits } from './given-pids.ts';
 import { PatientReader } from './patient-reader.ts';
 import { visibleText } from './visible-text.ts';
 
@@ -129,8 +130,28 @@ export class ProcFiles {
 
   /** Milliseconds since boot, suspend included. */
   uptime(): number {
-    const length = this.#read('uptime');
-    return Number.parseFloat(this.#buffer.toString('latin1', 0, Math.max(0, length))) * 1000;
+    return Number.parseFloat(this.#text('uptime')) * 1000;
+  }
+
+  /** `processes` of /proc/stat and the last field of /proc/loadavg; undefined: not to be read. */
+  givenPids(): GivenPids | undefined {
+    const count = /^processes (\d+)$/m.exec(this.#text('stat'))?.[1];
+    const last = / (\d+)\n$/.exec(this.#text('loadavg'))?.[1];
+    return count === undefined || last === undefined
+      ? undefined
+      : { count: Number(count), last: Number(last) };
+  }
+
+  pidLimits(): PidLimits | undefined {
+    const most = Number(this.#text('sys/kernel/pid_max'));
+    const taken = /\/(\d+) \d+\n$/.exec(this.#text('loadavg'))?.[1];
+    return most > 0 && taken !== undefined ? { most, taken: Number(taken) } : undefined;
+  }
+
+  /** Empty: not there. */
+  #text(file: string): string {
+    const length = this.#read(file);
+    return this.#buffer.toString('latin1', 0, Math.max(0, length));
   }
 
   /** Into the shared buffer; at most one byte more than the longest command line. -1: not there. */

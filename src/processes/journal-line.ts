@@ -1,9 +1,10 @@
-/** A line of the process journal: what happened to a process. */
+/** A line of the process journal: what happened to a process, or how far the kernel had come in giving numbers away. */
 import type { CaptureSource } from '../incident.ts';
 
 export type Line =
   | ['fork', number, number, number]
   | ['exit', number, number, number]
+  | ['pids', number, number, number]
   | [
       'is',
       number,
@@ -41,6 +42,7 @@ const SOURCES: ReadonlySet<CaptureSource> = new Set(['exec', 'scan', 'inherited'
 const SHAPES: ReadonlyMap<unknown, readonly ((value: unknown) => boolean)[]> = new Map([
   ['fork', [isNumber, isNumber, isNumber]],
   ['exit', [isNumber, isNumber, isNumber]],
+  ['pids', [isNumber, isNumber, isNumber]],
   [
     'is',
     [

@@ -120,6 +120,7 @@ export class ProcScan {
     if (entry !== undefined) {
       if (entry.start === undefined || Math.abs(entry.start - stat.start) < SAME_START_MS) {
         entry.start ??= stat.start;
+        entry.parentPid ??= stat.parentPid;
         entry.threaded = true;
         this.#reread(entry);
         return;

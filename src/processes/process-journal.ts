@@ -14,6 +14,8 @@
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { BackgroundFile, type WritingIo } from '../kernel/background-file.ts';
+import { type GivenPids, givenAway } from '../kernel/given-pids.ts';
+import type { ProcFiles } from '../kernel/proc-files.ts';
 import type { Image, Images } from './images.ts';
 import { type Line, parseLine } from './journal-line.ts';
 import type { JournalReplay } from './journal-replay.ts';
@@ -32,6 +34,8 @@ const REST = 4;
 const MOST_PENDING_BYTES = 16 << 20;
 /** Of a line without its command line; an estimate. */
 const LINE_BYTES = 160;
+/** How old the count of given numbers is at most when something is written; reading /proc/stat takes up to some ms on a large machine. */
+const COUNT_EVERY_MS = 10_000;
 const SIGKILL = 9;
 /** After the disk failed. */
 const DISK_RETRY_MS = 60_000;
@@ -55,6 +59,7 @@ export class ProcessJournalFile implements ProcessJournal {
   readonly #path: string;
   readonly #bootId: string;
   readonly #images: Pick<Images, 'retain' | 'release'>;
+  readonly #files: Pick<ProcFiles, 'givenPids' | 'pidLimits'>;
   readonly #now: () => number;
   readonly #failed: (error: Error) => void;
   readonly #io: WritingIo | undefined;
@@ -68,6 +73,8 @@ export class ProcessJournalFile implements ProcessJournal {
   readonly #freshParents = new Set<number>();
   /** CLOCK_MONOTONIC, ms */
   #flushAfter = 0;
+  /** CLOCK_MONOTONIC, ms */
+  #countAfter = 0;
   /** How many lines a rewrite has when it is complete; undefined: it is. */
   #completeAt: number | undefined;
   #rewriteAt = SMALLEST_REWRITE;
@@ -84,6 +91,7 @@ export class ProcessJournalFile implements ProcessJournal {
     path: string,
     bootId: string,
     images: Pick<Images, 'retain' | 'release'>,
+    files: Pick<ProcFiles, 'givenPids' | 'pidLimits'>,
     now: () => number,
     failed: (error: Error) => void,
     io?: WritingIo,
@@ -91,6 +99,7 @@ export class ProcessJournalFile implements ProcessJournal {
     this.#path = path;
     this.#bootId = bootId;
     this.#images = images;
+    this.#files = files;
     this.#now = now;
     this.#failed = failed;
     this.#io = io;
@@ -129,6 +138,7 @@ export class ProcessJournalFile implements ProcessJournal {
     if (bytes === undefined) return 0;
     let count = 0;
     let last = 0;
+    let given: { pids: GivenPids; at: number } | undefined;
     // Line by line: the whole as one text and its lines as another would be three times the file.
     for (let from = 0, to: number; from < bytes.length; from = to + 1) {
       to = bytes.indexOf(NEWLINE, from);
@@ -140,11 +150,15 @@ export class ProcessJournalFile implements ProcessJournal {
       }
       const line = parseLine(text);
       if (line === undefined) continue;
-      tell(line, replay);
+      if (line[0] === 'pids') given = { pids: { count: line[1], last: line[2] }, at: line[3] };
+      else tell(line, replay);
       last = Math.max(last, line[0] === 'is' ? line[5] : line[3]);
       count++;
     }
     replay.distrustStartsSince(last - FORK_TO_EXEC_MS);
+    const now = this.#files.givenPids();
+    const limits = this.#files.pidLimits();
+    if (given && now && limits) replay.distrustNumbers(given.at, givenAway(given.pids, now, limits));
     return count;
   }
 
@@ -157,6 +171,7 @@ export class ProcessJournalFile implements ProcessJournal {
       rmSync(this.#newPath, { force: true });
       const fd = openSync(this.#newPath, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
       this.#file = new BackgroundFile(fd, this.#io);
+      this.#countAfter = 0;
       table.tell(this);
       this.#completeAt = this.#settled + this.#pending.length;
       this.#rewriteAt = Number.POSITIVE_INFINITY;
@@ -217,10 +232,10 @@ export class ProcessJournalFile implements ProcessJournal {
 
   #writePending(budget: number, firstLine = ''): void {
     const startedAt = this.#now();
-    let text = firstLine;
+    let text = firstLine + this.#countLine(startedAt);
     let count = 0;
     for (const line of this.#pending) {
-      if (line !== undefined) text += `${JSON.stringify('image' in line ? lineOf(line) : line)}\n`;
+      if (line !== undefined) text += lineText('image' in line ? lineOf(line) : line);
       count++;
       if (this.#now() - startedAt >= budget) break;
     }
@@ -245,6 +260,14 @@ export class ProcessJournalFile implements ProcessJournal {
     this.#pendingBytes = 0;
     this.#completeAt = Number.POSITIVE_INFINITY;
     this.#rewriteAt = 0;
+  }
+
+  /** Before the lines that it is older than. */
+  #countLine(now: number): string {
+    if (now < this.#countAfter) return '';
+    this.#countAfter = now + COUNT_EVERY_MS;
+    const given = this.#files.givenPids();
+    return given === undefined ? '' : lineText(['pids', given.count, given.last, now]);
   }
 
   /** Nothing more is to be done with so many lines. */
@@ -300,6 +323,10 @@ function bytesOf(line: Line | Sight): number {
   return LINE_BYTES + ('image' in line ? line.bytes : 0);
 }
 
+function lineText(line: Line): string {
+  return `${JSON.stringify(line)}\n`;
+}
+
 function lineOf({ pid, parentPid, start, source, readAt, image }: Sight): Line {
   return [
     'is',
@@ -316,7 +343,7 @@ function lineOf({ pid, parentPid, start, source, readAt, image }: Sight): Line {
   ];
 }
 
-function tell(line: Line, replay: JournalReplay): void {
+function tell(line: Exclude<Line, ['pids', ...unknown[]]>, replay: JournalReplay): void {
   switch (line[0]) {
     case 'fork':
       replay.fork(line[1], line[2], line[3]);

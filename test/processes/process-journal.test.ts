@@ -62,6 +62,7 @@ function setup(t: TestContext) {
       file,
       bootId,
       images,
+      files,
       () => clock.now,
       (error) => assert.fail(error),
       io,
@@ -382,6 +383,35 @@ describe('the journal of processes', () => {
     );
   });
 
+  it('does not believe that a number is still whose it was when the kernel has come past it since', (t) => {
+    const { proc, clock, start } = setup(t);
+    proc.givenPids({ count: 100_000, last: 5_000, most: 32_768, taken: 90 });
+    for (const pid of [4_990, 5_400, 5_900, 9_000])
+      proc.set(pid, { args: ['long-lived', `${pid}`], startTicks: 1_000 });
+    const first = start();
+    proc.set(5_002, { args: ['young'], startTicks: 6_010 });
+    first.events.fork(5_002, 1, 60_100);
+    first.events.exec(5_002, 60_101);
+    first.journal.flush(first.table, Number.POSITIVE_INFINITY);
+    for (const pid of [4_990, 5_002, 5_400, 9_000]) proc.remove(pid);
+    proc.givenPids({ count: 101_000, last: 6_003, most: 32_768, taken: 90 });
+
+    clock.now = 70_000;
+    const { lookup } = start();
+    for (const pid of [4_990, 9_000])
+      assert.deepEqual(lookup.capture(pid, 65_000)?.args, ['long-lived', `${pid}`]);
+    assert.deepEqual(lookup.capture(5_002, 65_000)?.args, ['young']);
+    const successor = lookup.capture(5_400, 65_000);
+    assert.match(successor?.missing ?? '', /may have gone to another/);
+    assert.deepEqual(
+      [successor?.args, successor?.parentPid, successor?.startedAt, successor?.cgroup],
+      [undefined, undefined, undefined, undefined],
+    );
+    const survivor = lookup.capture(5_900, 65_000);
+    assert.deepEqual(survivor?.args, ['long-lived', '5900']);
+    assert.deepEqual([survivor?.parentPid, survivor?.startedAt], [1, EPOCH + 10_000]);
+  });
+
   it('belongs to one boot only', (t) => {
     const { proc, start } = setup(t);
     const first = start();
@@ -421,7 +451,8 @@ describe('the journal of processes', () => {
     const source = import.meta.resolve('../../src/processes/process-journal.ts');
     const run = `
       const { ProcessJournalFile } = await import(${JSON.stringify(source)});
-      const journal = new ProcessJournalFile(process.argv[1], 'boot-1', {}, Date.now, (error) => { throw error; });
+      const none = { givenPids() {}, pidLimits() {} };
+      const journal = new ProcessJournalFile(process.argv[1], 'boot-1', {}, none, Date.now, (error) => { throw error; });
       if (journal.restore({}) !== 0) throw new Error('restored');
       journal.rewrite({ tell() {} });`;
     const args = ['--disable-warning=ExperimentalWarning', '--input-type=module', '--eval', run, file];
