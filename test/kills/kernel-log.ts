@@ -11,8 +11,8 @@ export class KernelLog {
   readonly #child: ChildProcess;
 
   private constructor() {
-    // cat ends when it was too slow, and begins anew with the oldest record that is left.
-    this.#child = spawn('sh', ['-c', 'while :; do cat /dev/kmsg 2>/dev/null; done'], {
+    // cat ends when it was too slow, and begins anew with the oldest record that is left; echo ends it all when nobody reads any more.
+    this.#child = spawn('sh', ['-c', 'while echo; do cat /dev/kmsg 2>/dev/null; done'], {
       stdio: ['ignore', 'pipe', 'inherit'],
       detached: true,
     });
