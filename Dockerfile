@@ -18,6 +18,7 @@ RUN mkdir -p /image/usr/bin /image/var/lib/oom-witness \
  && cp --parents --dereference $(ldd /image/usr/bin/node | grep -o '/[^ ]*') /image \
  && find /image -exec touch --date=@0 {} +
 
+# Without what V8 has compiled: it is for the processor that builds.
 FROM packages AS bundle
 COPY build.ts ./
 COPY schema schema
@@ -25,6 +26,7 @@ COPY sinks sinks
 COPY src src
 RUN npm run build \
  && mkdir -p /image/opt/oom-witness \
+ && rm -r dist/compiled \
  && cp -R dist schema package.json /image/opt/oom-witness \
  && find /image -exec touch --date=@0 {} +
 

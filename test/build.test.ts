@@ -102,6 +102,30 @@ test('the agent starts from three files: the entry, the capture thread, and the 
   assert.deepEqual(agent.stderr, []);
 });
 
+test('what V8 makes of the bundle is there when it is built: a start compiles nothing anew', async (t) => {
+  const folder = checkout(t);
+  run(folder, 'build.ts');
+  const dist = join(folder, 'dist');
+  const compiled = () =>
+    readdirSync(join(dist, 'compiled'), { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map(({ name }) => name)
+      .sort();
+  const built = compiled();
+  assert.ok(built.length > readdirSync(join(dist, 'packages')).length);
+  writeFileSync(join(folder, 'kern.log'), '');
+  const agent = await AgentProcess.start(t, {
+    main: join(dist, 'src', 'main.js'),
+    args: ['--log-file', join(folder, 'kern.log')],
+  });
+  await agent.terminate();
+  // What it had not found there, Node.js would have put there at its end.
+  assert.deepEqual(compiled(), built);
+  rmSync(join(dist, 'compiled'), { recursive: true });
+  assert.match(run(folder, 'dist/src/main.js', '--version'), /^oom-witness /);
+  assert.ok(!existsSync(join(dist, 'compiled')), 'nothing is written beside a bundle that has none');
+});
+
 test('what only some configurations need of Node.js is not loaded with the options', (t) => {
   const folder = checkout(t);
   run(folder, 'build.ts');

@@ -1,6 +1,7 @@
 /** The capture thread as the main thread sees it. */
 import { closeSync, writeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
+import { useCompileCache } from '../compile-cache.ts';
 import { type CounterName, Counters } from './counters.ts';
 import type { CaptureMessage, CaptureOptions, CaptureOrder, Resumption } from './protocol.ts';
 import { endWithout, THREAD_NAME } from './stuck-thread.ts';
@@ -19,7 +20,8 @@ const THREAD = new URL(
  * main thread has to load.
  */
 export function startCaptureThread(): Worker {
-  const thread = new Worker(THREAD, { resourceLimits: RESOURCE_LIMITS, name: THREAD_NAME });
+  const env = { ...process.env, ...useCompileCache() };
+  const thread = new Worker(THREAD, { resourceLimits: RESOURCE_LIMITS, name: THREAD_NAME, env });
   endWithout(thread);
   // One that ends before anybody listens is replaced, and the next one's failure is heard.
   return thread.on('error', () => {});

@@ -62,7 +62,8 @@ export async function testImage(architecture: Architecture, tools: string, path:
   execFileSync(process.execPath, [join(ROOT, 'build.ts')], { stdio: 'inherit' });
   const cpio = new CpioWriter(path);
   cpio.file('/lab/package.json', '{"type":"module"}');
-  for (const file of filesBelow(join(ROOT, 'dist'))) cpio.copy(join(ROOT, 'dist', file), `/lab/dist/${file}`);
+  for (const file of filesBelow(join(ROOT, 'dist')))
+    if (file.endsWith('.js')) cpio.copy(join(ROOT, 'dist', file), `/lab/dist/${file}`);
   const { outputFiles } = await build({
     entryPoints: [join(import.meta.dirname, 'guest.ts')],
     bundle: true,
