@@ -88,8 +88,6 @@ export class CaptureLoop {
       this.#post({ type: 'opened', descriptors: [waiter.wakeFd] });
       this.#waiter = waiter;
     }
-    this.#processes.startJournal(keepsJournal);
-    this.#beat();
     this.#post({
       type: 'armed',
       status: {
@@ -98,6 +96,9 @@ export class CaptureLoop {
         ...(this.#waiter.wakeFd !== undefined && { wakeFd: this.#waiter.wakeFd }),
       },
     });
+    // Nothing that is seen waits for it: until it is written, the one of the run before stands.
+    this.#processes.startJournal(keepsJournal);
+    this.#beat();
     this.#nextLookAtMemory = this.#clock.now() + FIRST_LOOK_MS;
     this.#processes.drain();
     this.#source.replay();
