@@ -1,11 +1,19 @@
 const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
 
+/**
+ * One wish may come twice: Ctrl-C reaches everybody on the terminal, and npm passes on to us what it gets (0.3 ms apart); timeout(1)
+ * signals its child and its group.
+ */
+const SAME_WISH_SECONDS = 0.5;
+
 /** The first signal asks; the second does not wait for what the first began. */
-export function stopSignal(): AbortController {
+export function stopSignal(host: Pick<NodeJS.Process, 'on' | 'exit' | 'uptime'> = process): AbortController {
   const stop = new AbortController();
+  let askedAt = 0;
   for (const [name, code] of Object.entries(SIGNALS))
-    process.on(name, () => {
-      if (stop.signal.aborted) process.exit(code);
+    host.on(name, () => {
+      if (!stop.signal.aborted) askedAt = host.uptime();
+      else if (host.uptime() - askedAt > SAME_WISH_SECONDS) host.exit(code);
       stop.abort(name);
     });
   return stop;

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { cpSync, existsSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { AgentProcess } from './agent-process.ts';
+import { MARK, tellJanitor } from './janitor.ts';
 import { ApiDouble } from './kubernetes/api-double.ts';
+import { until } from './sinks/contract.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -124,6 +127,29 @@ test('what V8 makes of the bundle is there when it is built: a start compiles no
   rmSync(join(dist, 'compiled'), { recursive: true });
   assert.match(run(folder, 'dist/src/main.js', '--version'), /^oom-witness /);
   assert.ok(!existsSync(join(dist, 'compiled')), 'nothing is written beside a bundle that has none');
+});
+
+test('who ends `npm start` ends the agent, and waits until it has drained', async (t) => {
+  const folder = checkout(t);
+  run(folder, 'build.ts');
+  writeFileSync(join(folder, 'kern.log'), '');
+  const args = ['--stdout', 'off', '--listen', 'off', '--state-dir', folder, '--log-file', 'kern.log'];
+  tellJanitor();
+  const npm = spawn('npm', ['start', '--silent', '--', ...args], {
+    cwd: folder,
+    env: { PATH: process.env.PATH, ...MARK },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  t.after(() => npm.kill('SIGKILL'));
+  let log = '';
+  npm.stderr.setEncoding('utf8').on('data', (text) => {
+    log += text;
+  });
+  await until(() => log.includes('"armed"'), 'it to be armed');
+  npm.kill('SIGTERM');
+  const [code] = await once(npm, 'close');
+  assert.equal(code, 0);
+  assert.match(log, /"drained: /);
 });
 
 test('what only some configurations need of Node.js is not loaded with the options', (t) => {

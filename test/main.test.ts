@@ -213,7 +213,7 @@ test('a second signal does not wait for what the first one began', async (t) => 
     await line();
     child.kill('SIGTERM');
     assert.equal(await line(), 'asked to stop: SIGTERM');
-    child.kill(signal);
+    await until(() => !child.kill(signal), 'it to end');
     assert.equal(await ended, code);
   }
 });
