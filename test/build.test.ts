@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict';
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
@@ -41,6 +50,9 @@ const run = (folder: string, ...args: string[]) =>
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+
+const scripts = (dist: string) =>
+  readdirSync(dist, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.js'));
 
 test('the bundle does what the sources do, without them and without node_modules', (t) => {
   const folder = checkout(t);
@@ -91,10 +103,7 @@ test('the agent starts from three files: the entry, the capture thread, and the 
   run(folder, 'build.ts');
   const dist = join(folder, 'dist');
   rmSync(join(dist, 'packages'), { recursive: true });
-  const files = readdirSync(dist, { recursive: true, encoding: 'utf8' }).filter((name) =>
-    name.endsWith('.js'),
-  );
-  assert.deepEqual(files.sort(), ['src/capture/thread.js', 'src/main.js', 'src/program.js']);
+  assert.deepEqual(scripts(dist).sort(), ['src/capture/thread.js', 'src/main.js', 'src/program.js']);
   // A log file needs no rights.
   writeFileSync(join(folder, 'kern.log'), '');
   const agent = await AgentProcess.start(t, {
@@ -150,6 +159,16 @@ test('who ends `npm start` ends the agent, and waits until it has drained', asyn
   const [code] = await once(npm, 'close');
   assert.equal(code, 0);
   assert.match(log, /"drained: /);
+});
+
+test('V8 keeps the text of the bundle in one byte a character: none is beyond Latin-1', (t) => {
+  const folder = checkout(t);
+  run(folder, 'build.ts');
+  const dist = join(folder, 'dist');
+  const files = scripts(dist);
+  assert.ok(files.includes('src/program.js'));
+  // One character costs as much again as the whole text. esbuild writes escapes for it, but not in a regular expression.
+  for (const file of files) assert.doesNotMatch(readFileSync(join(dist, file), 'utf8'), /[^\0-\xff]/, file);
 });
 
 test('what only some configurations need of Node.js is not loaded with the options', (t) => {

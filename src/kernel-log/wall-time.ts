@@ -50,9 +50,9 @@ function local(year: number, parts: RegExpExecArray, month: number): number {
   return new Date(year, index, Number(day), Number(hour), Number(minute), Number(second)).getTime();
 }
 
-/** In English, or with its number as in Chinese, Japanese and Korean. */
+/** In English, or with its number before the word for month, as in Chinese, Japanese (月) and Korean (월). */
 function monthIndex(name: string): number | undefined {
-  const number = /^(\d{1,2})[月월]$/.exec(name)?.[1];
+  const number = /^(\d{1,2})[\u6708\uc6d4]$/.exec(name)?.[1];
   const index = number === undefined ? MONTHS.indexOf(name) : Number(number) - 1;
   return index >= 0 && index < MONTHS.length ? index : undefined;
 }
