@@ -56,7 +56,8 @@ export function parseCommandLine(
   for (const option of flagsOf(all)) {
     program.addOption(option);
     const name = option.name();
-    program.on(`option:${name}`, (value?: string) => flags.push({ name, value: value ?? true }));
+    const alone = (option.presetArg as string | undefined) ?? true;
+    program.on(`option:${name}`, (value?: string) => flags.push({ name, value: value ?? alone }));
   }
 
   program
@@ -105,15 +106,17 @@ function* flagsOf(all: Catalogue): Generator<CommanderOption> {
   for (const group of all.groups)
     for (const option of group.options) {
       const heading = `${headingOf(group)}:`;
-      yield flag(option.name, option.value, description(option)).helpGroup(heading);
+      yield flag(option.name, option.value, description(option), option.alone).helpGroup(heading);
       for (const alias of option.aliases ?? []) yield flag(alias, option.value, '').hideHelp();
       if (option.secret) yield flag(secretFileName(option), 'PATH', '').hideHelp();
     }
 }
 
-function flag(name: string, value: string | undefined, help: string): CommanderOption {
+function flag(name: string, value: string | undefined, help: string, alone?: string): CommanderOption {
   const dashes = dashed(name);
-  const option = new CommanderOption(value === undefined ? dashes : `${dashes} <value>`, help);
+  const placeholder = alone === undefined ? '<value>' : '[value]';
+  const option = new CommanderOption(value === undefined ? dashes : `${dashes} ${placeholder}`, help);
+  option.preset(alone);
   // Set afterwards: commander reads brackets and dots in it as its own syntax.
   if (value !== undefined) option.flags = `${dashes} ${value}`;
   return option;

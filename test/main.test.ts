@@ -105,6 +105,19 @@ test('every flag of oom-notifier, and its other name, is accepted', () => {
   assert.ok(!long.out.includes('hooks.slack.com'), 'the webhook is a secret');
 });
 
+test('the switches of missing-container-metrics, with and without a value', () => {
+  const replaced = ['config', 'print', '--json', '--replace', 'missing-container-metrics'];
+  const sockets = (...args: string[]) => {
+    const { out, err } = run([...replaced, ...args]);
+    assert.equal(err, '');
+    const { options } = JSON.parse(out);
+    return ['docker-socket', 'containerd-socket', 'bind-address'].map((name) => options[name].value);
+  };
+  assert.deepEqual(sockets('--docker', '--bind-address', ':4001'), ['auto', 'auto', ':4001']);
+  assert.deepEqual(sockets('--containerd=false', '--docker'), ['auto', 'off', ':3001']);
+  assert.deepEqual(sockets('--docker=f', '--containerd'), ['off', 'auto', ':3001']);
+});
+
 const withoutOrigins = (text: string) => text.replaceAll(/ +# (flag|unset|default).*$/gm, '');
 
 test('config print takes flags before and after it, and has a form for programs', () => {

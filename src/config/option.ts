@@ -22,6 +22,8 @@ export interface Option {
   readonly file?: true;
   /** Names that a replaced program accepted for it, one of a single letter after one dash; not shown in help. */
   readonly aliases?: readonly string[];
+  /** The text that the flag means without a value, as the switches of programs in Go do: `--docker`, `--docker=false`. */
+  readonly alone?: string;
 }
 
 /** A setting that is wrong or missing its partner. `main` prints its one line and exits with 2. */

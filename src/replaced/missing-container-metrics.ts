@@ -22,17 +22,19 @@ export const missingContainerMetrics: ReplacedProgram = {
     },
     {
       name: 'docker',
-      value: 'true|false',
+      value: '[true|false]',
       help: 'whether --docker-socket is auto',
       schema: goBoolean,
       default: 'true',
+      alone: 'true',
     },
     {
       name: 'containerd',
-      value: 'true|false',
+      value: '[true|false]',
       help: 'whether --containerd-socket is auto',
       schema: goBoolean,
       default: 'true',
+      alone: 'true',
     },
   ],
   environment: [
