@@ -109,9 +109,9 @@ class ElasticsearchSink implements Sink {
   }
 
   *#lines(batch: readonly Delivery[]): Iterable<Line> {
-    const { eventFormat, kernelVersionLine, now } = this.#context;
+    const { eventFormat, kernelVersionLine } = this.#context;
     for (const [index, { incident }] of batch.entries())
-      for (const event of encodeEvents(incident, eventFormat, kernelVersionLine, now()))
+      for (const event of encodeEvents(incident, eventFormat, kernelVersionLine))
         yield { incident: index, ...documentOf(incident, event, eventFormat) };
   }
 

@@ -69,9 +69,9 @@ class FileSink implements Sink {
   }
 
   async #append(batch: readonly Delivery[]): Promise<void> {
-    const { eventFormat, kernelVersionLine, now } = this.#context;
+    const { eventFormat, kernelVersionLine } = this.#context;
     const lines = batch
-      .flatMap(({ incident }) => encodeEvents(incident, eventFormat, kernelVersionLine, now()))
+      .flatMap(({ incident }) => encodeEvents(incident, eventFormat, kernelVersionLine))
       .map(({ body }) => jsonLine(body));
     if (this.#file && !(await isStillAt(this.#path, this.#file))) await this.#closeFile();
     if (!this.#file) await this.#reopen();

@@ -225,7 +225,7 @@ export class KafkaSink implements Sink {
     let bytes = 0;
     for (const [index, { incident }] of batch.entries()) {
       const sentAt = now();
-      const events = encodeEvents(incident, eventFormat, kernelVersionLine, sentAt);
+      const events = encodeEvents(incident, eventFormat, kernelVersionLine);
       open[index] = events.length;
       for (const { id, body } of events) {
         const value = Buffer.from(JSON.stringify(body));

@@ -106,13 +106,11 @@ class SlackSink implements Sink {
   }
 
   #messages(delivery: Delivery): readonly object[] {
-    const { eventFormat, kernelVersionLine, now } = this.#context;
+    const { eventFormat, kernelVersionLine } = this.#context;
     const { incident } = delivery;
     if (eventFormat === 'incident')
       return [slackMessage(incident, delivery.recurrence, linkTo(this.#settings.link, incident))];
-    return encodeEvents(incident, eventFormat, kernelVersionLine, now()).map(({ body }) =>
-      notifierMessage(body),
-    );
+    return encodeEvents(incident, eventFormat, kernelVersionLine).map(({ body }) => notifierMessage(body));
   }
 
   async #sendAll(messages: readonly object[], signal: AbortSignal): Promise<Outcome> {

@@ -71,7 +71,7 @@ class StdoutSink implements Sink {
     const { stdout, eventFormat, kernelVersionLine, now } = this.#context;
     if (this.#mode === 'text')
       return terminalBlock(delivery.incident, delivery.recurrence, styleOf(stdout, now()));
-    return encodeEvents(delivery.incident, eventFormat, kernelVersionLine, now())
+    return encodeEvents(delivery.incident, eventFormat, kernelVersionLine)
       .map(({ body }) => jsonLine(body))
       .join('');
   }

@@ -82,8 +82,7 @@ function encoder(settings: SyslogSettings, format: WireFormat, context: SinkCont
       return (delivery) => [rfc3164(delivery, facility, maxBytes)];
     case 'oom-notifier': {
       const { facility = OOM_NOTIFIER_FACILITY, maxBytes = UDP_MAX_BYTES } = settings;
-      return ({ incident }) =>
-        oomNotifierMessages(incident, context.kernelVersionLine, context.now(), facility, maxBytes);
+      return ({ incident }) => oomNotifierMessages(incident, context.kernelVersionLine, facility, maxBytes);
     }
   }
 }

@@ -96,11 +96,8 @@ class WebhookSink implements Sink {
   async deliver(batch: readonly Delivery[], signal: AbortSignal): Promise<readonly Outcome[]> {
     const outcomes: Outcome[] = [];
     for (const { incident } of batch) {
-      const { eventFormat, kernelVersionLine, now } = this.#context;
-      const outcome = await this.#sendAll(
-        encodeEvents(incident, eventFormat, kernelVersionLine, now()),
-        signal,
-      );
+      const { eventFormat, kernelVersionLine } = this.#context;
+      const outcome = await this.#sendAll(encodeEvents(incident, eventFormat, kernelVersionLine), signal);
       outcomes.push(outcome);
       // What follows must not overtake it, nor knock at a server that asks for patience.
       if (outcome.kind === 'retry') break;

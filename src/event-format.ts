@@ -12,7 +12,8 @@ export interface EncodedEvent {
 
 /**
  * The JSON objects that machines get for one incident. oom-notifier knows no groups, so each victim is an event of its
- * own; all its values are strings, its keys alphabetical, its `time` the moment of sending in ms since the epoch.
+ * own; all its values are strings, its keys alphabetical. Its `time`, in ms since the epoch, is when it had seen the kill, up to ten
+ * seconds late, and then it sent the event or lost it; here events may wait for a sink for hours, so it is that of the kill.
  *
  * @param kernelVersionLine the content of /proc/version, trimmed
  */
@@ -20,7 +21,6 @@ export function encodeEvents(
   incident: Incident,
   format: EventFormat,
   kernelVersionLine: string,
-  now: number,
 ): readonly EncodedEvent[] {
   if (format === 'incident')
     return [{ id: incident.id, body: incident as unknown as Record<string, unknown> }];
@@ -31,7 +31,7 @@ export function encodeEvents(
       hostname: incident.host.name,
       kernel: kernelVersionLine,
       pid: String(victim.process.pid),
-      time: String(now),
+      time: String(Date.parse(incident.time)),
     },
   }));
 }

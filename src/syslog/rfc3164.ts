@@ -58,12 +58,11 @@ export function timestamp(time: Date): string {
 export function oomNotifierMessages(
   incident: Incident,
   kernelVersionLine: string,
-  now: number,
   facility: number,
   maxBytes: number,
 ): SyslogMessage[] {
-  const head = `${priority(facility, severity(incident, false))}${timestamp(new Date(now))} oom-notifier[${pid}]: `;
-  return encodeEvents(incident, 'oom-notifier', kernelVersionLine, now).map(({ body }) => {
+  const head = `${priority(facility, severity(incident, false))}${timestamp(new Date(incident.time))} oom-notifier[${pid}]: `;
+  return encodeEvents(incident, 'oom-notifier', kernelVersionLine).map(({ body }) => {
     const line = (cmdline: string) => Buffer.from(head + visibleJson(JSON.stringify({ ...body, cmdline })));
     const whole = String(body.cmdline);
     if (line(whole).length <= maxBytes) return { bytes: line(whole) };

@@ -7,7 +7,6 @@ import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { containerKill, delivery, groupKill, KERNEL_VERSION_LINE, numbered, storm } from '../incidents.ts';
 import { ADDRESS_OF_NOBODY } from '../servers/free-ports.ts';
-import { NOW } from './context.ts';
 import { testSinkContract } from './contract.ts';
 import { ElasticsearchDouble, silentAddress } from './elasticsearch-double.ts';
 import { openAt, reasonOf } from './elasticsearch-sink.ts';
@@ -48,7 +47,7 @@ test('--event-format oom-notifier: its exact JSON, one document for each victim'
   );
   assert.equal(
     JSON.stringify(double.documents.get(`${groupKill().id}:1`)),
-    `{"cmdline":"sh /entry.sh","hostname":"node-7","kernel":"${KERNEL_VERSION_LINE}","pid":"4240","time":"${NOW}"}`,
+    `{"cmdline":"sh /entry.sh","hostname":"node-7","kernel":"${KERNEL_VERSION_LINE}","pid":"4240","time":"${Date.parse(groupKill().time)}"}`,
   );
 });
 

@@ -246,10 +246,10 @@ test('in the format of oom-notifier the value is byte for byte its JSON, one mes
   assert.deepEqual(kinds(await sink.deliver([delivery(groupKill())], NEVER)), ['delivered']);
 
   const [first] = recorder.messages as [Message];
-  const { command_line } = groupKill().process;
+  const { process, time } = groupKill();
   assert.equal(
     String(first.value),
-    `{"cmdline":"${command_line}","hostname":"node-7","kernel":"Linux version 6.12.9","pid":"4243","time":"${NOW}"}`,
+    `{"cmdline":"${process.command_line}","hostname":"node-7","kernel":"Linux version 6.12.9","pid":"4243","time":"${Date.parse(time)}"}`,
   );
   assert.deepEqual(first.headers, { 'content-type': 'application/json' });
   const { id } = groupKill();

@@ -244,7 +244,7 @@ test("--event-format oom-notifier: that program's bytes, a connection for each v
     )!;
     const { process: victim } = incident.victims[index]!;
     assert.equal(pid, String(process.pid));
-    assert.equal(new Date(`${date} 2026`).getTime(), NOW);
+    assert.equal(new Date(`${date} 2026`).getTime(), Math.floor(Date.parse(incident.time) / 1000) * 1000);
     assert.equal(
       json,
       JSON.stringify({
@@ -252,7 +252,7 @@ test("--event-format oom-notifier: that program's bytes, a connection for each v
         hostname: HOST.name,
         kernel: KERNEL_VERSION_LINE,
         pid: String(victim.pid),
-        time: String(NOW),
+        time: String(Date.parse(incident.time)),
       }),
     );
   }

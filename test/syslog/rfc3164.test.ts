@@ -44,17 +44,16 @@ for (const { what, incident } of hostileKills())
   });
 
 test('oom-notifier: a message for each victim, its exact keys in their order', () => {
-  const now = Date.UTC(2026, 10, 21, 3, 14, 16);
   const incident = groupKill();
-  const messages = oomNotifierMessages(incident, KERNEL_VERSION_LINE, now, USER, 65_507);
+  const messages = oomNotifierMessages(incident, KERNEL_VERSION_LINE, USER, 65_507);
   assert.equal(messages.length, incident.victims.length);
-  const head = `<11>${timestamp(new Date(now))} oom-notifier[${process.pid}]: `;
+  const head = `<11>${timestamp(new Date(incident.time))} oom-notifier[${process.pid}]: `;
   const first = messages[0]!.bytes.toString();
   assert.ok(first.startsWith(head));
   assert.equal(
     first.slice(head.length),
     `{"cmdline":${JSON.stringify(incident.process.command_line)},"hostname":"node-7",` +
-      `"kernel":${JSON.stringify(KERNEL_VERSION_LINE)},"pid":"${incident.process.pid}","time":"${now}"}`,
+      `"kernel":${JSON.stringify(KERNEL_VERSION_LINE)},"pid":"${incident.process.pid}","time":"${Date.parse(incident.time)}"}`,
   );
   assert.ok(
     messages.every(({ plain }) => plain === undefined),
@@ -65,7 +64,7 @@ test('oom-notifier: a message for each victim, its exact keys in their order', (
 for (const { what, incident } of hostileKills())
   test(`oom-notifier, hostile: ${what}: whole JSON within the limit`, () => {
     for (const limit of [2048, 65_507]) {
-      const [message] = oomNotifierMessages(incident, KERNEL_VERSION_LINE, 0, USER, limit);
+      const [message] = oomNotifierMessages(incident, KERNEL_VERSION_LINE, USER, limit);
       assert.ok(message!.bytes.length <= limit);
       assert.doesNotMatch(message!.bytes.toString(), /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/);
       const { cmdline } = JSON.parse(message!.bytes.toString().replace(/^.*?\]: /, ''));
