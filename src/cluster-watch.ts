@@ -186,9 +186,11 @@ class ClusterWatch {
     });
   }
 
-  #restarted(restart: Incident): boolean {
+  /** Every replica knows of it: the one that delivers it counts it. */
+  #restarted(restart: Incident): false | undefined {
     const node = restart.k8s?.node?.name;
-    return this.#tell({ id: restart.id, at: Date.parse(restart.time), node, incident: async () => restart });
+    const at = Date.parse(restart.time);
+    return this.#tell({ id: restart.id, at, node, incident: async () => restart }) ? undefined : false;
   }
 
   /** @returns false where it was told before */
@@ -206,8 +208,9 @@ class ClusterWatch {
     const incident = await told.incident();
     if (!this.#delivers || !this.#election?.holds) return;
     const { events } = this.#downstream;
-    if (incident.kind === 'oom_restart') this.#downstream.tellRestart(incident);
-    else for (const fresh of this.#downstream.commit([incident])) events.incidents.enriched(fresh);
+    if (incident.kind === 'oom_restart') {
+      if (this.#downstream.tellRestart(incident)) this.#restarts.sent();
+    } else for (const fresh of this.#downstream.commit([incident])) events.incidents.enriched(fresh);
   }
 
   /** What the next holder need not deliver. */

@@ -9,6 +9,7 @@ import { annotationOf } from '../src/kubernetes/lease-record.ts';
 import { AgentProcess } from './agent-process.ts';
 import { ApiDouble } from './kubernetes/api-double.ts';
 import type { ApiObject } from './kubernetes/object-store.ts';
+import { until } from './sinks/contract.ts';
 
 const LEASE = '/apis/coordination.k8s.io/v1/namespaces/oom-witness/leases/oom-witness-watch';
 const AGENT = { 'app.kubernetes.io/name': 'oom-witness', 'app.kubernetes.io/component': 'agent' };
@@ -74,6 +75,15 @@ class Cluster {
       lastState: status.state,
       state: { running: {} },
     });
+    this.api.put(path, pod as ApiObject);
+  }
+
+  /** A pod whose container runs for the first time. */
+  started(name: string): void {
+    this.ended({ name });
+    const path = `/api/v1/namespaces/web/pods/${name}`;
+    const pod = structuredClone(this.api.object(path));
+    Object.assign(pod?.status.containerStatuses[0], { state: { running: {} } });
     this.api.put(path, pod as ApiObject);
   }
 
@@ -282,6 +292,39 @@ describe('oom-witness watch', () => {
     assert.match(String(event.message), /^The previous instance of the container 'shop' \(containerd:/);
     await replica.until(() => replica.incidents.length > 0, 'telling the kill itself to other sinks');
     assert.deepEqual(told(replica), ['shop-1']);
+  });
+
+  it('of two, the one that sends the Event of a restart counts it', async (t) => {
+    const cluster = await Cluster.start(t);
+    const generator = 'kubernetes-oom-event-generator';
+    const replacing = () =>
+      cluster.replica(['--replace', generator, '--oom-event-generator-address', '127.0.0.1:0']);
+    const first = replacing();
+    await first.until(() => said(first, 'the lease is held: delivering'), 'holding the lease');
+    const second = replacing();
+    await second.until(() => said(second, 'the lease is held by another: waiting'), 'waiting');
+    const page = async (replica: AgentProcess) => {
+      const url = replica.log.find(({ program }) => program === generator)?.url;
+      const shown = await (await fetch(new URL('/metrics', String(url)))).text();
+      const counts = [...shown.matchAll(/update_type="(\w+)"\} (\d+)/g)];
+      return Object.fromEntries(counts.map(([, type, count]) => [type, Number(count)]));
+    };
+    const counted = (replica: AgentProcess, type: string) =>
+      until(async () => (await page(replica))[type] === 1, `one ${type}`);
+    const { oomkilled_event_sent: _, ...others } = await page(second);
+    cluster.restarted('shop-1');
+    await counted(first, 'oomkilled_event_sent');
+    // Behind it, so that it has seen both.
+    cluster.started('shop-2');
+    await counted(second, 'not_oomkilled');
+    assert.deepEqual(await page(second), { ...others, not_oomkilled: 1, oomkilled_event_sent: 0 });
+
+    assert.equal(await first.terminate(), 0);
+    await second.until(() => said(second, 'the lease is held: delivering'), 'taking over');
+    const sent = cluster.event('PreviousContainerWasOOMKilled');
+    cluster.restarted('shop-3');
+    await sent;
+    await counted(second, 'oomkilled_event_sent');
   });
 
   it('without a cluster it says what is missing and ends', async (t) => {

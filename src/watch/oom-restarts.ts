@@ -22,8 +22,8 @@ export interface OomRestartOptions {
   /** Milliseconds since the epoch; what ended before is not told. */
   readonly startedAt: number;
   readonly now: () => number;
-  /** Stores it for delivery; false: it was stored before. */
-  readonly commit: (restart: Incident) => boolean;
+  /** Stores it for delivery; false: it was stored before; undefined: who tells it turns out later, and calls `sent`. */
+  readonly commit: (restart: Incident) => boolean | undefined;
 }
 
 /**
@@ -55,14 +55,20 @@ export class OomRestarts implements PodListener {
     this.#count(this.#tell(pod, container, previous));
   }
 
-  #count(type: UpdateType): void {
-    this.#counts.set(type, this.#counts.get(type)! + 1);
+  /** One that `commit` had left open is told from here. */
+  sent(): void {
+    this.#count('oomkilled_event_sent');
   }
 
-  #tell(pod: KnownPod, container: KnownPodContainer, previous: Termination): UpdateType {
+  #count(type: UpdateType | undefined): void {
+    if (type !== undefined) this.#counts.set(type, this.#counts.get(type)! + 1);
+  }
+
+  #tell(pod: KnownPod, container: KnownPodContainer, previous: Termination): UpdateType | undefined {
     if (previous.reason !== OOM_KILLED) return 'not_oomkilled';
     if (Date.parse(previous.finishedAt ?? '') < this.#since) return 'oomkilled_termination_too_old';
     const isNew = this.#options.commit(this.#incident(pod, container, previous));
+    if (isNew === undefined) return undefined;
     return isNew ? 'oomkilled_event_sent' : 'oomkilled_restart_count_unchanged';
   }
 
