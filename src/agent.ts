@@ -279,6 +279,7 @@ class Agent {
       },
       this.#downstream.storePart(),
       ...this.#surroundings.parts(),
+      ...(this.#families?.parts() ?? []),
     ];
     return { alive, ready: sees, parts };
   }

@@ -118,7 +118,7 @@ class ClusterWatch {
     const { signal } = this.#io;
     const { events, store } = this.#downstream;
     const families = await this.#openFamilies();
-    await this.#downstream.listen(() => this.#status(), families);
+    await this.#downstream.listen(() => this.#status(families), families);
     await families.listen(this.#config.replaced, events.agent);
     const stopGivingBack = giveBackSpareMemory(() => store.shrink());
     const api = await this.#pods.start();
@@ -241,7 +241,7 @@ class ClusterWatch {
     });
   }
 
-  #status(): AgentStatus {
+  #status(families: Families): AgentStatus {
     const holder = this.#election?.holder;
     const [kubernetes] = this.#pods.parts();
     const parts = [
@@ -252,6 +252,7 @@ class ClusterWatch {
           : `the lease: ${holder ? `held by ${printable(holder)}` : 'not held'}, this replica waits`,
         works: true,
       },
+      ...families.parts(),
     ];
     return { alive: true, ready: this.#pods.works === true, parts };
   }

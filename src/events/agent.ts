@@ -26,7 +26,7 @@ export class AgentEvents implements FamiliesObserver {
     this.#voice.say('info', 'listening in place of another program', { program, url });
   }
 
-  /** It goes on without the page, the API and /metrics, or without a port of a replaced program. */
+  /** It goes on without the page, the API and /metrics, or until the port of a replaced program can be had. */
   notListening(reason: string): void {
     this.#voice.say('error', 'not listening', { reason });
   }

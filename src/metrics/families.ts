@@ -1,8 +1,9 @@
 import type { Replaced } from '../config/replaced.ts';
 import type { Incident } from '../incident.ts';
 import { OWN_FAMILY, PROGRAMS } from '../replaced/programs.ts';
-import type { Listener } from '../server/listener.ts';
+import type { PartStatus } from '../server/status.ts';
 import type { FamilySources, MetricFamily } from './family.ts';
+import { ProgramPort, type ProgramPortObserver } from './program-port.ts';
 
 /** What the agent's own metrics have in common with a family. */
 export interface OwnMetrics {
@@ -10,10 +11,7 @@ export interface OwnMetrics {
   scrape(): Promise<string>;
 }
 
-export interface FamiliesObserver {
-  /** The metrics of the program answer where it did. */
-  replacing(program: string, url: string): void;
-  notListening(reason: string): void;
+export interface FamiliesObserver extends ProgramPortObserver {
   answerFailed(reason: string): void;
 }
 
@@ -30,7 +28,7 @@ export class Families {
   readonly contentType: string;
   readonly #own: OwnMetrics | undefined;
   readonly #families = new Map<string, MetricFamily>();
-  readonly #ports: Listener[] = [];
+  readonly #ports: ProgramPort[] = [];
 
   private constructor({ own, shown }: FamiliesOptions) {
     this.contentType = own.contentType;
@@ -50,30 +48,26 @@ export class Families {
     return families;
   }
 
-  /** Opens the ports of replaced programs; one that cannot be opened is told and left out. */
+  /** Opens the ports of replaced programs; one that cannot be had is told, and opened as soon as it can be. */
   async listen(replaced: readonly Replaced[], observer: FamiliesObserver): Promise<void> {
     if (replaced.length === 0) return;
     const { openMetricsPort } = await import('../server/metrics-port.ts');
-    for (const { program, listen, listenOption: option } of replaced) {
-      const family = this.#families.get(program.name)!;
-      const scrape = () => family.scrape();
-      const { contentType } = this;
-      const failed = (reason: string) => observer.answerFailed(reason);
-      try {
-        const port = await openMetricsPort({
-          listen,
-          option,
-          path: program.path,
-          contentType,
-          scrape,
-          failed,
-        });
-        this.#ports.push(port);
-        observer.replacing(program.name, port.url);
-      } catch (error) {
-        observer.notListening((error as Error).message);
-      }
+    for (const each of replaced) {
+      const family = this.#families.get(each.program.name)!;
+      const answers = {
+        contentType: this.contentType,
+        scrape: () => family.scrape(),
+        failed: (reason: string) => observer.answerFailed(reason),
+      };
+      const port = new ProgramPort(each, answers, openMetricsPort, observer);
+      this.#ports.push(port);
+      await port.open();
     }
+  }
+
+  /** For /readyz and the page. */
+  parts(): PartStatus[] {
+    return this.#ports.map(({ part }) => part);
   }
 
   /** All of them, for /metrics of the agent. */
