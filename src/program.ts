@@ -6,6 +6,7 @@ import { type Invocation, parseCommandLine, UsageError } from './command-line.ts
 import { catalogue } from './config/catalogue.ts';
 import { configJson, configText } from './config/config-print.ts';
 import { OptionError } from './config/option.ts';
+import { refuseOnWatch } from './config/replaced.ts';
 import { loadConfig } from './config.ts';
 import type { ProgramIo } from './downstream.ts';
 import { printable } from './format.ts';
@@ -57,6 +58,7 @@ async function runCommand(thread: Worker | undefined, stop: AbortController): Pr
     }
     case 'watch': {
       const config = await configure();
+      refuseOnWatch(config);
       const io = programIo(stop);
       const { runClusterWatch } = await import('./cluster-watch.ts');
       return runClusterWatch(config, io);

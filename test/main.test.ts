@@ -157,6 +157,16 @@ test('what is wrong is one line that names it, with exit code 2, before anything
       { OOM_WITNESS_LISTEN: 'a\u001b[31mb\nc' },
       '--listen (OOM_WITNESS_LISTEN): must be HOST:PORT, [IPV6]:PORT or off (got "a\\x1b[31mb\\x0ac").',
     ],
+    [
+      ['watch', '--replace', 'kubernetes-oom-event-generator,oom-messages-exporter'],
+      {},
+      '--replace oom-messages-exporter: oom-witness watch knows no processes. Run the agent of each node with it.',
+    ],
+    [
+      ['watch'],
+      { OOM_WITNESS_METRICS: 'own,oom-messages-exporter' },
+      '--metrics oom-messages-exporter: oom-witness watch knows no processes. Run the agent of each node with it.',
+    ],
     [['--config', '/nowhere'], {}, '--config: /nowhere: cannot be read: no such file or directory.'],
   ];
   for (const [args, env, line] of wrong)

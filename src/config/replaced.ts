@@ -1,6 +1,7 @@
 import type { InheritedVariable, ReplacedProgram, ReplacedSettings } from '../replaced/program.ts';
-import { PROGRAMS } from '../replaced/programs.ts';
+import { PROGRAMS, showsMetricsOf } from '../replaced/programs.ts';
 import { OptionError } from './option.ts';
+import type { AgentSettings } from './options.ts';
 
 /** A program of `--replace`, with what its own settings come to. */
 export interface Replaced extends ReplacedSettings {
@@ -50,4 +51,15 @@ export function refuseUnused(programs: readonly ReplacedProgram[], isSet: (optio
         `--${unused.name} means nothing without --replace ${program}. Add that, or leave it out.`,
       );
   }
+}
+
+/** @throws OptionError where `oom-witness watch` would show metrics that stay empty for ever */
+export function refuseOnWatch(asked: Pick<AgentSettings, 'metrics' | 'replace'>): void {
+  const empty = PROGRAMS.find((program) => program.showsProcesses && showsMetricsOf(program, asked));
+  if (empty === undefined) return;
+  const option = asked.replace.has(empty.name) ? 'replace' : 'metrics';
+  throw new OptionError(
+    option,
+    `--${option} ${empty.name}: oom-witness watch knows no processes. Run the agent of each node with it.`,
+  );
 }

@@ -45,6 +45,7 @@ export const oomMessagesExporter: ReplacedProgram = {
     listenOption: 'oom-messages-exporter-port',
     implied: { 'log-file': '/var/log/messages', 'kernel-log-refresh': '1000' },
   }),
+  showsProcesses: true,
   path: undefined,
   family: () => import('../metrics/oom-messages-exporter.ts'),
 };

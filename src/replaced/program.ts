@@ -16,6 +16,8 @@ export interface ReplacedProgram {
   settings(values: Readonly<Record<string, unknown>>): ReplacedSettings;
   /** Its Events are sent for it: restarts after an OOM kill become incidents of the kind `oom_restart`. */
   readonly tellsRestarts?: true;
+  /** Its metrics are of processes, of which `oom-witness watch` knows nothing. */
+  readonly showsProcesses?: true;
   /** Where its metrics answer; undefined: on every path. */
   readonly path: string | undefined;
   /** Its metrics. */
