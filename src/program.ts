@@ -16,6 +16,9 @@ import { endWithTerminal } from './stop-signal.ts';
 const FAULT = 1;
 const USAGE = 2;
 
+/** How long whoever reads stdout and stands still is waited for, once the end was asked for. What he has not taken the store has. */
+const LAST_WORDS_MS = 1000;
+
 /** node:sqlite without a flag and import attributes; node:ffi from 26 on is a matter of the capture thread. */
 const OLDEST_NODE = 24;
 
@@ -31,8 +34,9 @@ export async function runProgram(thread: Worker | undefined, stop: AbortControll
   process.stderr.on('error', () => {});
   endWithTerminal(stop, [process.stdout, process.stderr]);
   const code = await runCommand(thread, stop).catch(report);
-  // Behind whatever is still being written, so that an error of that is not lost.
+  // Behind whatever is still being written, so that an error of that is not lost. A slow reader (`analyze … | less`) is waited for.
   return new Promise(() => {
+    if (stop.signal.aborted) setTimeout(() => process.exit(code), LAST_WORDS_MS);
     process.stdout.write('', (error) => {
       if (error) stdoutFailed(error);
       process.exit(code);

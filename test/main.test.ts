@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { closeSync, constants, openSync, readdirSync, readFileSync, readlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type TestContext, test } from 'node:test';
@@ -304,6 +304,25 @@ test('a reader of stdout that goes away ends it without a word', async (t) => {
   child.stderr.setEncoding('utf8').on('data', (text) => (err += text));
   child.stdout.once('data', () => child.stdout.destroy());
   assert.deepEqual([(await once(child, 'close'))[0], err], [0, '']);
+});
+
+test('a reader of stdout that stands still does not keep it from ending when it is asked to', async (t) => {
+  const pipe = join(temporaryFolder(t, 'oom-witness-pipe'), 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  const full = openSync(pipe, constants.O_RDWR | constants.O_NONBLOCK);
+  t.after(() => closeSync(full));
+  assert.throws(
+    () => {
+      for (;;) writeSync(full, Buffer.alloc(4096));
+    },
+    { code: 'EAGAIN' },
+  );
+  const child = spawn(process.execPath, [...NODE_FLAGS, `--import=${STAND_INS}`, MAIN], {
+    env: { SIGNAL: 'SIGTERM' },
+    stdio: ['ignore', full, 'inherit'],
+  });
+  t.after(() => child.kill('SIGKILL'));
+  assert.equal(await endOf(child), 7);
 });
 
 test('what cannot be written to stdout is an error of its own', () => {
