@@ -538,6 +538,24 @@ test('a full disk: everything goes on in memory, and goes back to the disk when 
   assert.deepEqual(after.position(), { bootId: 'boot', sequence: 202 });
 });
 
+test('what was found out about an incident while the disk was full is not forgotten when it works again', (t) => {
+  const folder = smallDisk(t);
+  if (folder === undefined) return;
+  let now = START;
+  const { store } = openStore(t, { stateDir: folder, now: () => now });
+  const [known] = incidents(1) as [Incident];
+  store.commit([known], undefined, () => now + 7000);
+  const makeRoom = fill(folder);
+  for (let next = 2; store.persistent; next++) store.commit(incidents(1, next));
+  store.complete([{ id: known.id, change: (stored) => ({ ...stored, systemd: { unit: 'found.service' } }) }]);
+  makeRoom();
+  now += 60_000;
+  store.commit([]);
+  assert.equal(store.persistent, true);
+  assert.equal(store.get(known.id)?.systemd?.unit, 'found.service');
+  assert.equal(store.pending('kafka', 1)[0]?.delivery.incident.systemd?.unit, 'found.service');
+});
+
 test('a read-only disk: memory, said once with the reason', (t) => {
   const folder = smallDisk(t);
   if (folder === undefined) return;

@@ -81,6 +81,13 @@ export class Ledger {
     return Number(changes) === 1;
   }
 
+  /** What is stored of it is this from now on. */
+  update(incident: Incident): void {
+    this.#statements
+      .sql('UPDATE incident SET json = ?, workload = ? WHERE id = ?')
+      .run(JSON.stringify(incident), workloadKey(incident), incident.id);
+  }
+
   /** Changes what is stored of each, and lets go of its deliveries that were held for this. Undefined: it is not stored. */
   complete(completions: readonly Completion[]): readonly (Incident | undefined)[] {
     return transaction(this.database, () =>
@@ -88,10 +95,7 @@ export class Ledger {
         const stored = this.get(id);
         if (stored === undefined) return undefined;
         const incident = change(stored);
-        if (incident !== stored)
-          this.#statements
-            .sql('UPDATE incident SET json = ?, workload = ? WHERE id = ?')
-            .run(JSON.stringify(incident), workloadKey(incident), id);
+        if (incident !== stored) this.update(incident);
         this.queues.releaseUntriedOf(id);
         return incident;
       }),

@@ -8,8 +8,8 @@ import { workloadKey } from './workload-key.ts';
 type Row = Record<string, unknown>;
 
 /**
- * Brings the incidents of `from` into `to` with their deliveries, which replace those that `to` has of them, and the
- * position and the bookmarks. A `from` that is damaged gives what can still be read of it, so every row is read on its own.
+ * Brings the incidents of `from` into `to` with their deliveries, in place of what `to` has of them, and the position and the
+ * bookmarks: `from` is what was worked with last. A `from` that is damaged gives what can still be read of it, so every row is read on its own.
  *
  * @param which all of them, or of those that are still to be delivered the newest so many
  */
@@ -37,7 +37,10 @@ export function transfer(
       const [row] = readable(incidentOf, n);
       const incident = row && parsed(String(row.json));
       if (incident === undefined) continue;
-      if (!to.insert(incident, Number(row?.stored_at))) to.queues.dequeue(incident.id);
+      if (!to.insert(incident, Number(row?.stored_at))) {
+        to.update(incident);
+        to.queues.dequeue(incident.id);
+      }
       for (const { name, attempts, next_at: nextAt, error } of readable(deliveriesOf, n))
         if (configured.has(String(name)))
           to.queues.enqueue(
