@@ -271,7 +271,10 @@ export class Store {
 
   #returnToDisk(): void {
     const { now, observer } = this.#options;
-    if (this.#path === undefined || this.persistent || now() - this.#diskTriedAt < DISK_RETRY_MS) return;
+    const waitedMs = now() - this.#diskTriedAt;
+    // Less than nothing: the clock was set back, perhaps by days.
+    const isTooEarly = waitedMs >= 0 && waitedMs < DISK_RETRY_MS;
+    if (this.#path === undefined || this.persistent || isTooEarly) return;
     this.#diskTriedAt = now();
     try {
       this.#moveToDisk(this.#path);

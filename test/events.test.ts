@@ -40,6 +40,15 @@ describe('sinks', () => {
     assert.equal(await sample('oom_witness_log_lines_suppressed_total'), 28);
   });
 
+  test('a clock that is set back by a day silences nothing', () => {
+    const { events, said, clock } = bench();
+    events.delivery.retried('kafka', 1, 'refused', 1000);
+    clock.now -= 86_400_000;
+    events.delivery.retried('kafka', 1, 'refused', 1000);
+    events.delivery.retried('kafka', 1, 'refused', 1000);
+    assert.equal(said().length, 2);
+  });
+
   test('another reason is news; so is the same one after a recovery', () => {
     const { events, said } = bench();
     events.delivery.retried('kafka', 1, 'refused', 1000);

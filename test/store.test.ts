@@ -10,6 +10,7 @@ import {
   openSync,
   readdirSync,
   rmdirSync,
+  rmSync,
   statfsSync,
   statSync,
   truncateSync,
@@ -554,6 +555,18 @@ test('what was found out about an incident while the disk was full is not forgot
   assert.equal(store.persistent, true);
   assert.equal(store.get(known.id)?.systemd?.unit, 'found.service');
   assert.equal(store.pending('kafka', 1)[0]?.delivery.incident.systemd?.unit, 'found.service');
+});
+
+test('a clock that is set back by a day does not keep the store from its disk', (t) => {
+  const folder = stateDir(t);
+  writeFileSync(folder, 'in its place');
+  let now = START;
+  const { store, said } = openStore(t, { stateDir: folder, now: () => now });
+  assert.equal(store.persistent, false);
+  rmSync(folder);
+  now -= DAY_MS;
+  store.commit(incidents(1));
+  assert.equal(said.at(-1), 'back on disk');
 });
 
 test('a read-only disk: memory, said once with the reason', (t) => {

@@ -21,7 +21,8 @@ export class RepeatLimit {
   speak(key: string, times = 1): number | undefined {
     const now = this.#now();
     const known = this.#said.get(key);
-    if (known && now - known.at < SILENCE_MS) {
+    // From the future: the clock was set back.
+    if (known && now >= known.at && now - known.at < SILENCE_MS) {
       known.since += times;
       return undefined;
     }
