@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { appendFile, rename, stat } from 'node:fs/promises';
 import type { Incident } from '../incident.ts';
 import { jsonLine } from '../json-line.ts';
+import { endsInLine } from '../line-file.ts';
 import { createPrivately } from '../store/private-file.ts';
 
 export const DEAD_LETTER_FILE = 'dead-letter.jsonl';
@@ -46,7 +47,8 @@ export class DeadLetterFile {
     if (size > 0 && size + Buffer.byteLength(lines) > this.#maxBytes)
       await rename(this.#path, `${this.#path}.1`);
     createPrivately(this.#path);
-    await appendFile(this.#path, lines, { flush: true, flag: APPENDING });
+    const start = (await endsInLine(this.#path)) ? '\n' : '';
+    await appendFile(this.#path, start + lines, { flush: true, flag: APPENDING });
   }
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, rmdirSync, statSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { DeadLetterFile } from '../../src/deliver/dead-letter.ts';
@@ -45,6 +45,15 @@ test('a pipe in its place that nobody reads is an error and holds nobody up', as
   execFileSync('mkfifo', [file]);
   const added = letters.add([{ sink: 's', reason: 'r', incident: containerKill() }]);
   await assert.rejects(added, { code: 'ENXIO' });
+});
+
+test('half a letter, as a full disk leaves it, does not take the next one with it', async (t) => {
+  const { letters, file } = deadLetters(t);
+  writeFileSync(file, '{"time":"2026-11-21T03:15:00.000Z","sink":"kaf');
+  await letters.add([{ sink: 'es', reason: '400', incident: containerKill() }]);
+  const [, next, end] = readFileSync(file, 'utf8').split('\n');
+  assert.equal(JSON.parse(next ?? '').sink, 'es');
+  assert.equal(end, '');
 });
 
 test('it is bounded: one full file and one before it, whoever writes at the same time', async (t) => {
