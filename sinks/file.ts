@@ -5,6 +5,7 @@ import * as v from 'valibot';
 import type { Option } from '../src/config/option.ts';
 import { encodeEvents } from '../src/event-format.ts';
 import { jsonLine } from '../src/json-line.ts';
+import { endsInLine } from '../src/line-file.ts';
 import { DELIVERED, type Delivery, type Outcome, type Sink, type SinkContext } from '../src/sink.ts';
 
 export interface FileSettings {
@@ -31,10 +32,9 @@ export async function open({ path }: FileSettings, context: SinkContext): Promis
   return new FileSink(path, context);
 }
 
-const { O_APPEND, O_CREAT, O_NONBLOCK, O_RDWR } = constants;
+const { O_APPEND, O_CREAT, O_NONBLOCK, O_WRONLY } = constants;
 /** Command lines are not for everybody. */
 const MODE = 0o640;
-const NEWLINE = 10;
 
 class FileSink implements Sink {
   readonly #path: string;
@@ -110,19 +110,22 @@ interface OpenFile {
   readonly device: number;
   readonly inode: number;
   readonly isRegular: boolean;
-  /** Its last line was left unfinished by a crash or a full disk: the next one must begin on a line of its own. */
   endsInLine: boolean;
 }
 
 async function openForAppending(path: string): Promise<OpenFile> {
-  // O_NONBLOCK: a pipe that nobody reads must fail, not hold a thread for good.
-  const handle = await openFile(path, O_RDWR | O_APPEND | O_CREAT | O_NONBLOCK, MODE);
+  // A pipe that nobody reads must fail: it must not hold a thread for good, nor take what goes when it is closed (O_RDWR).
+  const handle = await openFile(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, MODE);
   try {
     const stats = await handle.stat();
     const isRegular = stats.isFile();
-    const last = Buffer.alloc(1, NEWLINE);
-    if (isRegular && stats.size > 0) await handle.read(last, 0, 1, stats.size - 1);
-    return { handle, device: stats.dev, inode: stats.ino, isRegular, endsInLine: last[0] !== NEWLINE };
+    return {
+      handle,
+      device: stats.dev,
+      inode: stats.ino,
+      isRegular,
+      endsInLine: isRegular && (await endsInLine(path)),
+    };
   } catch (error) {
     await handle.close();
     throw error;

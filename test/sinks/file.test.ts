@@ -1,5 +1,17 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, readFileSync, renameSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  appendFileSync,
+  closeSync,
+  constants,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import * as file from '../../sinks/file.ts';
@@ -148,6 +160,19 @@ test('a full disk is a retry that says so', async (t) => {
     assert.equal(outcome.kind, 'retry');
     assert.match(outcome.kind === 'retry' ? outcome.reason : '', /ENOSPC/);
   }
+});
+
+test('what is written into a pipe is delivered only when somebody reads it', async (t) => {
+  const path = join(folder(t), 'pipe');
+  execFileSync('mkfifo', [path]);
+  const sink = await opened(t, path);
+  const [outcome] = await sink.deliver([delivery(containerKill())], NEVER);
+  assert.equal(outcome?.kind, 'retry');
+  const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  t.after(() => closeSync(reader));
+  assert.deepEqual(await sink.deliver([delivery(containerKill())], NEVER), [{ kind: 'delivered' }]);
+  const line = Buffer.alloc(64 * 1024);
+  assert.equal(JSON.parse(line.toString('utf8', 0, readSync(reader, line))).id, containerKill().id);
 });
 
 test('a part of a line written before a failure is ended by the next delivery', async (t) => {
