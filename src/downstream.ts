@@ -149,9 +149,10 @@ export class Downstream {
       })),
       {
         store: this.store,
-        deadLetters: this.store.persistent
-          ? new DeadLetterFile(path.join(stateDir, DEAD_LETTER_FILE), Date.now)
-          : undefined,
+        deadLetters:
+          this.#upstream.witness === 'kernel'
+            ? new DeadLetterFile(path.join(stateDir, DEAD_LETTER_FILE), Date.now)
+            : undefined,
         observer: this.events.delivery,
         now: Date.now,
         sleep: (ms, signal) => sleep(ms, undefined, { signal }),
