@@ -166,7 +166,6 @@ function sentence(incident: Incident, { nth, firstTime }: Recurrence): string {
 export function stormSentence(incidents: readonly Incident[]): string {
   const times = incidents.map((incident) => Date.parse(incident.time));
   const span = duration(Math.max(...times) - Math.min(...times));
-  const nodes = [...new Set(incidents.map(node))];
   const counts = new Map<string, number>();
   for (const incident of incidents) {
     const place = workload(incident);
@@ -174,7 +173,12 @@ export function stormSentence(incidents: readonly Incident[]): string {
     counts.set(where, (counts.get(where) ?? 0) + 1);
   }
   const places = [...counts].sort((a, b) => b[1] - a[1]).map(([where, count]) => `${count} ${where}`);
-  return `${incidents.length} OOM kills in ${span} on ${listed(nodes, 3)}: ${listed(places, 5)}`;
+  return `${incidents.length} OOM kills in ${span} on ${nodesOf(incidents)}: ${listed(places, 5)}`;
+}
+
+/** `node-7`; where a whole cluster is watched, `node-7, node-9, node-3 and 2 more`. */
+export function nodesOf(incidents: readonly Incident[]): string {
+  return listed([...new Set(incidents.map(node))], 3);
 }
 
 function listed(items: readonly string[], atMost: number): string {

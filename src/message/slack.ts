@@ -1,6 +1,6 @@
 import { shown } from '../format.ts';
 import type { Incident } from '../incident.ts';
-import { type Died, messageOf, stormSentence } from '../message.ts';
+import { type Died, messageOf, nodesOf, stormSentence } from '../message.ts';
 import type { Recurrence } from '../sink.ts';
 import { limitInShort, memoryInShort, ranOutAsAWhole, whoseLimit } from './cause.ts';
 import { name, node, whyUnknown, workload } from './names.ts';
@@ -86,7 +86,7 @@ export function slackStorm(incidents: readonly Incident[]): SlackMessage {
   const biggest = [...counts].sort(([, a], [, b]) => b.length - a.length).slice(0, STORM_LINES);
   return {
     text: fitting(sentence, SLACK_LIMITS.contextText),
-    blocks: [header(`${incidents.length} OOM kills on ${node(first)}`)],
+    blocks: [header(`${incidents.length} OOM kills on ${nodesOf(incidents)}`)],
     attachments: [
       {
         color: incidents.some(ranOutAsAWhole) ? RED : ORANGE,

@@ -274,6 +274,14 @@ test('a command line of ampersands, five characters each after escaping, stays w
   assert.match(payload.attachments[0]!.blocks[2]!.text!.text, /^```\n(&amp;)+ … (&amp;)+\n```$/);
 });
 
+test('the head of a storm in a whole cluster names more than one of its nodes', async (t) => {
+  const kills = storm(6).map(({ incident }, index) =>
+    delivery({ ...incident, k8s: { ...incident.k8s, node: { name: `node-${index}` } } }),
+  );
+  const [payload] = await posted(t, kills);
+  assert.equal(payload?.blocks[0]?.text?.text, '6 OOM kills on node-0, node-1, node-2 and 3 more');
+});
+
 test('a storm is one message', async (t) => {
   const node = numbered(nodeKill(), 60_000);
   const payloads = await posted(t, [...storm(37), delivery({ ...node, time: '2026-11-21T03:14:27.926Z' })]);
