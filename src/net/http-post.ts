@@ -57,6 +57,10 @@ export class HttpPost {
       if (answer) answer();
       else reject(timeout.aborted ? new Error(`no answer within ${this.#timeoutMs / 1000} s`) : error);
     });
+    // Without an error: it answered with another protocol (101).
+    request.on('close', () => {
+      if (!answer) reject(new Error('the connection ended without an answer'));
+    });
     request.on('response', (response) => {
       const { statusCode: status = 0, statusMessage: statusText = '', headers: answered } = response;
       const chunks: Buffer[] = [];

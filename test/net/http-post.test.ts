@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { HttpPost } from '../../src/net/http-post.ts';
@@ -13,6 +15,20 @@ test('a server that takes the request and never answers costs a limited time', a
   t.after(() => post.close());
   await assert.rejects(post.send('{}', {}, NEVER), /no answer within 0.5 s/);
   assert.ok(receiver.requests.length <= 1);
+});
+
+test('a server that changes to another protocol has given no answer', async (t) => {
+  const server = createServer((socket) => {
+    socket.on('error', () => {});
+    socket.on('data', () =>
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n'),
+    );
+  });
+  t.after(() => server.close());
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const post = new HttpPost(new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`));
+  t.after(() => post.close());
+  await assert.rejects(post.send('{}', {}, NEVER), /ended without an answer/);
 });
 
 test('any status is an answer', async (t) => {
