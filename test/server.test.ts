@@ -186,6 +186,14 @@ describe('what answers', () => {
     }
   });
 
+  test('who asks for the head of the metrics has read none: the last values of a pod that is gone stay for who does', async (t) => {
+    let scrapes = 0;
+    const scrape = async () => `oom_witness_x ${++scrapes}\n`;
+    const { url } = await start(t, { metrics: { contentType: 'text/plain', scrape } });
+    await get(url, '/metrics', {}, 'HEAD');
+    assert.equal((await get(url, '/metrics')).body, 'oom_witness_x 1\n');
+  });
+
   test('a failure of ours is a 500 for the reader and its reason for the log', async (t) => {
     const reasons: string[] = [];
     const { url } = await start(t, {

@@ -96,7 +96,7 @@ export class Site {
       case '/readyz':
         return this.#readiness(response);
       case '/metrics':
-        return send(response, 200, this.#options.metrics.contentType, await this.#options.metrics.scrape());
+        return this.#metrics(response, method === 'HEAD');
     }
     if (this.#token === undefined && !local)
       return text(
@@ -126,6 +126,13 @@ export class Site {
   #readiness(response: ServerResponse): void {
     const { ready, parts } = this.#options.status();
     send(response, ready ? 200 : 503, JSON_TYPE, `${JSON.stringify({ ready, parts }, undefined, 2)}\n`);
+  }
+
+  async #metrics(response: ServerResponse, isHead: boolean): Promise<void> {
+    const { metrics } = this.#options;
+    // Who reads nothing must not be taken for a reader of the last values.
+    if (isHead) response.writeHead(200, { 'content-type': metrics.contentType }).end();
+    else send(response, 200, metrics.contentType, await metrics.scrape());
   }
 
   #page(response: ServerResponse, query: URLSearchParams): void {
