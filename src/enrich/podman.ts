@@ -35,6 +35,8 @@ interface StoredContainer {
 export class PodmanFinder implements Finder {
   readonly #roots: readonly string[];
   readonly #chosenLabels: ChosenLabels;
+  /** Settles when every user's storage that was asked for so far has been read. */
+  #usersRead: Promise<unknown> = Promise.resolve();
 
   /** @param roots where the host's root folder may be; the first one that knows the container is believed */
   constructor(roots: readonly string[], chosenLabels: ChosenLabels) {
@@ -54,7 +56,8 @@ export class PodmanFinder implements Finder {
       const storages = [...(home === undefined ? [] : [path.join(home, USER_STORAGE)]), SYSTEM_STORAGE];
       for (const storage of storages) {
         const folder = path.join(root, storage);
-        const container = await stored(folder, id);
+        const read = () => stored(folder, id);
+        const container = await (storage === SYSTEM_STORAGE ? read() : this.#readOfUser(read));
         if (container === undefined) continue;
         const labels = storage === SYSTEM_STORAGE ? podmanLabels(folder, id) : undefined;
         const identity = this.#identityOf(id, container, labels);
@@ -62,6 +65,16 @@ export class PodmanFinder implements Finder {
       }
     }
     return undefined;
+  }
+
+  /**
+   * One after the other: a home on a server that does not answer holds one of the few threads (4) that read files and look up names for
+   * the whole program, not all of them.
+   */
+  #readOfUser<T>(read: () => Promise<T>): Promise<T> {
+    const reading = this.#usersRead.then(read);
+    this.#usersRead = reading.catch(() => {});
+    return reading;
   }
 
   #identityOf(

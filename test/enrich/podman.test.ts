@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import files from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, it, type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { PodmanFinder } from '../../src/enrich/podman.ts';
 import type { Incident } from '../../src/incident.ts';
 import { containerKill, valid } from '../incidents.ts';
@@ -138,6 +141,29 @@ describe("names from podman's own files", () => {
     assert.equal(await labelsOf(root), undefined, 'podman before 4.8');
     writeDatabase(path.join(root, STORAGE), JSON.stringify({ id: ID, labels: LABELS }));
     assert.deepEqual(await labelsOf(root), { team: 'fruit', 'com.docker.compose.project': 'shop' });
+  });
+
+  it("one user's after the other's, so that a home that does not answer holds one reader only", async (t) => {
+    const passwd = 'ann:x:1000:1000::/home/ann:/bin/sh\nbob:x:1001:1001::/home/bob:/bin/sh\n';
+    const root = machine(t, { 'etc/passwd': passwd, [SYSTEM]: JSON.stringify([STORED]) });
+    const { readdir } = files;
+    const homes: string[] = [];
+    const dead = t.mock.method(files, 'readdir', (folder: string) => {
+      if (!folder.startsWith(`${root}/home/`)) return readdir(folder);
+      homes.push(folder);
+      return new Promise(() => {});
+    });
+    syncBuiltinESMExports();
+    t.after(() => {
+      dead.mock.restore();
+      syncBuiltinESMExports();
+    });
+    const finder = new PodmanFinder([root], CHOSEN);
+    const ofBob = killIn(`/user.slice/user-1001.slice/user@1001.service/user.slice/libpod-${ID}.scope`);
+    for (const incident of [OF_USER, OF_USER, ofBob, ofBob]) void finder.find(incident);
+    await sleep(50);
+    assert.deepEqual(homes, [`${root}/home/ann/.local/share/containers/storage`]);
+    assert.equal((await finder.find(OF_ROOT))?.identity.container?.name, 'shop');
   });
 
   it('while podman writes: nobody waits for the other', async (t) => {
