@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Couriers } from '../src/deliver/delivery.ts';
+import { Couriers } from '../src/deliver/couriers.ts';
 import { DELIVERED } from '../src/sink.ts';
 import { Store } from '../src/store.ts';
 import { SaidByCouriers } from '../test/deliver/sinks.ts';

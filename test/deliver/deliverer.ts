@@ -4,7 +4,7 @@
  */
 import { writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Couriers } from '../../src/deliver/delivery.ts';
+import { Couriers } from '../../src/deliver/couriers.ts';
 import { DELIVERED } from '../../src/sink.ts';
 import { Store } from '../../src/store.ts';
 import { SaidByStore } from '../store/temporary.ts';
