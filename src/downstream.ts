@@ -10,8 +10,9 @@ import type { Incident, IncidentHost } from './incident.ts';
 import { createLog, type Log, lineWriter } from './log.ts';
 import type { OwnMetrics } from './metrics/families.ts';
 import { Metrics } from './metrics.ts';
+import type { PartStatus } from './part-status.ts';
 import { Redactor } from './redact.ts';
-import type { AgentServer, AgentStatus, PartStatus } from './server.ts';
+import type { AgentServer, AgentStatus } from './server.ts';
 import { type SinkContext, takesKind } from './sink.ts';
 import { type Bookmark, type Position, Store } from './store.ts';
 

@@ -2,9 +2,10 @@ import type { ListenAddress } from './config/listen-address.ts';
 import { openListener } from './server/listener.ts';
 import { Site, type SiteOptions } from './server/site.ts';
 
+export type { PartStatus } from './part-status.ts';
 export { ListenError } from './server/listener.ts';
 export type { IncidentSource } from './server/site.ts';
-export type { AgentStatus, PartStatus } from './server/status.ts';
+export type { AgentStatus } from './server/status.ts';
 
 export interface ServerOptions extends Omit<SiteOptions, 'address'> {
   readonly listen: ListenAddress;

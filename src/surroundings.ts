@@ -13,7 +13,7 @@ import type { Incident, IncidentHost } from './incident.ts';
 import type { KnownContainer } from './inventory/container-table.ts';
 import type { KnownPod, KnownPodContainer, Termination } from './kubernetes/pod.ts';
 import type { KillLabels, KillSeries } from './metrics/kill-series.ts';
-import type { PartStatus } from './server/status.ts';
+import type { PartStatus } from './part-status.ts';
 import type { Store } from './store.ts';
 import { type ContainerSettings, Containers } from './watch/containers.ts';
 import { PodContainers } from './watch/pod-containers.ts';

@@ -1,11 +1,4 @@
-/** One part of the agent, for /readyz and the head of the page. */
-export interface PartStatus {
-  readonly name: string;
-  readonly works: boolean;
-  /** Why it does not, and the mend. */
-  readonly problem?: string;
-  readonly cost?: string;
-}
+import type { PartStatus } from '../part-status.ts';
 
 export interface AgentStatus {
   /** False: only a restart helps (capture has ended or stands still). */

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import type { Incident, Witness } from '../incident.ts';
 import { type ContainerRuntime, ContainerTable } from '../inventory/container-table.ts';
 import { cgroupOwner } from '../kernel/cgroup-path.ts';
+import type { PartStatus } from '../part-status.ts';
 import { missingContainerMetrics } from '../replaced/missing-container-metrics.ts';
 import { showsMetricsOf } from '../replaced/programs.ts';
 import type { FeedStatus, FeedTools } from './container-feed.ts';
@@ -30,14 +31,6 @@ interface Feed {
   readonly option: string;
   readonly socket: string;
   readonly watch: { readonly status: FeedStatus; start(): void; stop(): Promise<void> };
-}
-
-/** One part of /readyz. */
-export interface FeedPart {
-  readonly name: string;
-  readonly works: boolean;
-  readonly problem?: string;
-  readonly cost?: string;
 }
 
 /** The container runtimes of this machine that are followed, and what they have told. */
@@ -83,7 +76,7 @@ export class Containers {
     return new Set(runtimes.filter((runtime) => this.#sockets[runtime] !== undefined));
   }
 
-  parts(): FeedPart[] {
+  parts(): PartStatus[] {
     return this.#feeds.map(({ name, option, socket, watch }) => {
       const { works, problem } = watch.status;
       if (works) return { name, works };

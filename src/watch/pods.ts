@@ -3,6 +3,7 @@ import { PodTable } from '../inventory/pod-table.ts';
 import type { KubernetesApi } from '../kubernetes/api.ts';
 import type { Follower, ListWatch, ListWatchObserver } from '../kubernetes/list-watch.ts';
 import { type KeptMetadata, type KnownPod, knownPod } from '../kubernetes/pod.ts';
+import type { PartStatus } from '../part-status.ts';
 
 export interface PodSettings {
   readonly useKubernetes: boolean;
@@ -27,14 +28,6 @@ export interface PodsOptions {
 export interface PodsObserver extends ListWatchObserver {
   /** Nothing of Kubernetes works until the agent is started again. */
   notConnected(reason: string, cost: string): void;
-}
-
-/** One part of /readyz. */
-export interface PodsPart {
-  readonly name: string;
-  readonly works: boolean;
-  readonly problem?: string;
-  readonly cost?: string;
 }
 
 /** The pods of this node, or of all, as the API of Kubernetes tells: one list and one watch. */
@@ -83,7 +76,7 @@ export class Pods {
     return Promise.race([this.#synced.promise, aborted(signal)]);
   }
 
-  parts(): PodsPart[] {
+  parts(): PartStatus[] {
     const { problem } = this;
     if (!this.#options.settings.useKubernetes) return [];
     if (problem === undefined) return [{ name: 'Kubernetes', works: true }];
