@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { open, readdir } from 'node:fs/promises';
 import path from 'node:path';
+import { aborted } from '../aborted.ts';
 import type { Finder, Finding } from '../enrich.ts';
 import type { Incident } from '../incident.ts';
 import {
@@ -35,8 +36,8 @@ interface StoredContainer {
 export class PodmanFinder implements Finder {
   readonly #roots: readonly string[];
   readonly #chosenLabels: ChosenLabels;
-  /** Settles when every user's storage that was asked for so far has been read. */
-  #usersRead: Promise<unknown> = Promise.resolve();
+  /** The user's storage that is being read. */
+  #reading: Promise<unknown> | undefined;
 
   /** @param roots where the host's root folder may be; the first one that knows the container is believed */
   constructor(roots: readonly string[], chosenLabels: ChosenLabels) {
@@ -48,7 +49,7 @@ export class PodmanFinder implements Finder {
     return container?.runtime === 'podman' && container.id !== undefined && container.name === undefined;
   }
 
-  async find({ container, process }: Incident): Promise<Finding | undefined> {
+  async find({ container, process }: Incident, signal: AbortSignal): Promise<Finding | undefined> {
     const id = container?.id as string;
     const user = cgroupOwner(process.cgroup ?? '').userId;
     for (const root of this.#roots) {
@@ -57,7 +58,7 @@ export class PodmanFinder implements Finder {
       for (const storage of storages) {
         const folder = path.join(root, storage);
         const read = () => stored(folder, id);
-        const container = await (storage === SYSTEM_STORAGE ? read() : this.#readOfUser(read));
+        const container = await (storage === SYSTEM_STORAGE ? read() : this.#readOfUser(read, signal));
         if (container === undefined) continue;
         const labels = storage === SYSTEM_STORAGE ? podmanLabels(folder, id) : undefined;
         const identity = this.#identityOf(id, container, labels);
@@ -70,10 +71,19 @@ export class PodmanFinder implements Finder {
   /**
    * One after the other: a home on a server that does not answer holds one of the few threads (4) that read files and look up names for
    * the whole program, not all of them.
+   *
+   * @returns undefined also where its turn does not come in time
    */
-  #readOfUser<T>(read: () => Promise<T>): Promise<T> {
-    const reading = this.#usersRead.then(read);
-    this.#usersRead = reading.catch(() => {});
+  async #readOfUser<T>(read: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+    const late = aborted(signal);
+    while (this.#reading !== undefined) {
+      await Promise.race([this.#reading, late]);
+      if (signal.aborted) return undefined;
+    }
+    const reading = read().finally(() => {
+      this.#reading = undefined;
+    });
+    this.#reading = reading.catch(() => {});
     return reading;
   }
 

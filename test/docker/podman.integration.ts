@@ -16,6 +16,7 @@ import { toldOf } from './victim-image.ts';
 const packages5 = await podman5Packages();
 const packages = await podmanPackages();
 const skip = 'missing' in packages && packages.missing;
+const NEVER = new AbortController().signal;
 
 describe('podman', { skip }, () => {
   let podman: Podman;
@@ -49,7 +50,7 @@ describe('podman', { skip }, () => {
       assert.deepEqual(incident.container, { id, runtime: 'podman' });
       const finder = new PodmanFinder(['/nonexistent', podman.root], new Set());
       assert.equal(finder.concerns(incident), true);
-      const { identity } = (await finder.find(incident)) ?? assert.fail('not found');
+      const { identity } = (await finder.find(incident, NEVER)) ?? assert.fail('not found');
       const { image, ...rest } = identity.container ?? {};
       assert.deepEqual(rest, { id, name, runtime: 'podman' });
       assert.equal(image?.name, 'localhost/victim:7');
@@ -70,7 +71,7 @@ it('the labels of a container of podman 5 stand in its database', {
   const id = await podman.command('create', ...options, '--rootfs', rootfs, '/sleep');
   const { k8s: _, ...incident } = containerKill();
   const finder = new PodmanFinder([podman.root], new Set(['team']));
-  const finding = await finder.find({ ...incident, container: { id, runtime: 'podman' } });
+  const finding = await finder.find({ ...incident, container: { id, runtime: 'podman' } }, NEVER);
   const { name, labels: found } = finding?.identity.container ?? {};
   assert.equal(name, 'shop');
   assert.deepEqual(found, { team: 'fruit', 'com.docker.compose.project': 'shop' });

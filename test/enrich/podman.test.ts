@@ -27,6 +27,7 @@ const STORED = {
 const STORAGE = 'var/lib/containers/storage';
 const SYSTEM = `${STORAGE}/overlay-containers/containers.json`;
 const CHOSEN = new Set(['team']);
+const NEVER = new AbortController().signal;
 
 function killIn(cgroup: string): Incident {
   const incident = containerKill();
@@ -67,15 +68,15 @@ function writeDatabase(folder: string, config: string): void {
 const LABELS = { team: 'fruit', 'com.docker.compose.project': 'shop', secret: 'x' };
 
 const labelsOf = async (root: string, incident = OF_ROOT) =>
-  (await new PodmanFinder([root], CHOSEN).find(incident))?.identity.container?.labels;
+  (await new PodmanFinder([root], CHOSEN).find(incident, NEVER))?.identity.container?.labels;
 
 const nameOf = async (root: string, incident = OF_ROOT) =>
-  (await new PodmanFinder([root], CHOSEN).find(incident))?.identity.container?.name;
+  (await new PodmanFinder([root], CHOSEN).find(incident, NEVER))?.identity.container?.name;
 
 describe("names from podman's own files", () => {
   it('of a container of root', async (t) => {
     const root = machine(t, { [SYSTEM]: JSON.stringify([{ ...STORED, id: IMAGE }, STORED]) });
-    const finding = await new PodmanFinder([root], CHOSEN).find(OF_ROOT);
+    const finding = await new PodmanFinder([root], CHOSEN).find(OF_ROOT, NEVER);
     const image = { name: 'localhost/victim:1', id: `sha256:${IMAGE}` };
     const container = { id: ID, name: 'shop', runtime: 'podman', image };
     assert.deepEqual(finding, { identity: { container }, isPartial: false });
@@ -116,7 +117,7 @@ describe("names from podman's own files", () => {
       { metadata: {} },
     ]) {
       const root = machine(t, { [SYSTEM]: JSON.stringify([{ ...STORED, ...wrong }]) });
-      const finding = await new PodmanFinder([root], CHOSEN).find(OF_ROOT);
+      const finding = await new PodmanFinder([root], CHOSEN).find(OF_ROOT, NEVER);
       assert.equal(finding?.identity.container?.id, ID, JSON.stringify(wrong));
     }
   });
@@ -143,15 +144,18 @@ describe("names from podman's own files", () => {
     assert.deepEqual(await labelsOf(root), { team: 'fruit', 'com.docker.compose.project': 'shop' });
   });
 
-  it("one user's after the other's, so that a home that does not answer holds one reader only", async (t) => {
+  it("one user's after the other's, so that a home that does not answer holds one reader only", {
+    timeout: 30_000,
+  }, async (t) => {
     const passwd = 'ann:x:1000:1000::/home/ann:/bin/sh\nbob:x:1001:1001::/home/bob:/bin/sh\n';
     const root = machine(t, { 'etc/passwd': passwd, [SYSTEM]: JSON.stringify([STORED]) });
     const { readdir } = files;
     const homes: string[] = [];
-    const dead = t.mock.method(files, 'readdir', (folder: string) => {
+    const { promise, resolve: answer } = Promise.withResolvers<string[]>();
+    const dead = t.mock.method(files, 'readdir', async (folder: string) => {
       if (!folder.startsWith(`${root}/home/`)) return readdir(folder);
       homes.push(folder);
-      return new Promise(() => {});
+      return homes.length === 1 ? promise : [];
     });
     syncBuiltinESMExports();
     t.after(() => {
@@ -160,10 +164,20 @@ describe("names from podman's own files", () => {
     });
     const finder = new PodmanFinder([root], CHOSEN);
     const ofBob = killIn(`/user.slice/user-1001.slice/user@1001.service/user.slice/libpod-${ID}.scope`);
-    for (const incident of [OF_USER, OF_USER, ofBob, ofBob]) void finder.find(incident);
+    const patience = new AbortController();
+    const [first, ...others] = [OF_USER, OF_USER, ofBob, ofBob].map((incident) =>
+      finder.find(incident, patience.signal),
+    );
     await sleep(50);
     assert.deepEqual(homes, [`${root}/home/ann/.local/share/containers/storage`]);
-    assert.equal((await finder.find(OF_ROOT))?.identity.container?.name, 'shop');
+    assert.equal((await finder.find(OF_ROOT, patience.signal))?.identity.container?.name, 'shop');
+    patience.abort();
+    await Promise.all(others);
+    answer([]);
+    await first;
+    assert.equal(homes.length, 1, 'who has given up does not read any more');
+    await finder.find(ofBob, NEVER);
+    assert.equal(homes.length, 2);
   });
 
   it('while podman writes: nobody waits for the other', async (t) => {
