@@ -6,6 +6,7 @@ import { shown } from '../src/format.ts';
 import type { Incident } from '../src/incident.ts';
 import { escapeSlack, SLACK_LIMITS, slackMessage, slackStorm } from '../src/message/slack.ts';
 import { type HttpAnswer, HttpPost, isTemporary, retryAfterMs } from '../src/net/http-post.ts';
+import { sendInOrder } from '../src/send-in-order.ts';
 import { DELIVERED, type Delivery, type Outcome, type Sink, type SinkContext } from '../src/sink.ts';
 
 export interface SlackSettings {
@@ -91,14 +92,11 @@ class SlackSink implements Sink {
       const outcome = await this.#send(slackStorm(batch.map(({ incident }) => incident)), signal);
       return batch.map(() => outcome);
     }
-    const outcomes: Outcome[] = [];
-    for (const delivery of batch) {
-      const outcome = await this.#sendAll(this.#messages(delivery), signal);
-      outcomes.push(outcome);
-      if (outcome.kind === 'retry') break;
-    }
-    const last = outcomes.at(-1) ?? DELIVERED;
-    return batch.map((_, index) => outcomes[index] ?? last);
+    return sendInOrder(
+      batch,
+      (delivery) => this.#messages(delivery),
+      (message) => this.#send(message, signal),
+    );
   }
 
   async close(): Promise<void> {
@@ -111,14 +109,6 @@ class SlackSink implements Sink {
     if (eventFormat === 'incident')
       return [slackMessage(incident, delivery.recurrence, linkTo(this.#settings.link, incident))];
     return encodeEvents(incident, eventFormat, kernelVersionLine).map(({ body }) => notifierMessage(body));
-  }
-
-  async #sendAll(messages: readonly object[], signal: AbortSignal): Promise<Outcome> {
-    for (const message of messages) {
-      const outcome = await this.#send(message, signal);
-      if (outcome.kind !== 'delivered') return outcome;
-    }
-    return DELIVERED;
   }
 
   async #send(message: object, signal: AbortSignal): Promise<Outcome> {

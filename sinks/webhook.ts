@@ -11,6 +11,7 @@ import {
 } from '../src/net/http-post.ts';
 import { crypto } from '../src/net/lazy-builtins.ts';
 import { tlsMaterial } from '../src/net/tls-files.ts';
+import { sendInOrder } from '../src/send-in-order.ts';
 import { DELIVERED, type Delivery, type Outcome, type Sink, type SinkContext } from '../src/sink.ts';
 
 export interface WebhookSettings {
@@ -94,28 +95,16 @@ class WebhookSink implements Sink {
   }
 
   async deliver(batch: readonly Delivery[], signal: AbortSignal): Promise<readonly Outcome[]> {
-    const outcomes: Outcome[] = [];
-    for (const { incident } of batch) {
-      const { eventFormat, kernelVersionLine } = this.#context;
-      const outcome = await this.#sendAll(encodeEvents(incident, eventFormat, kernelVersionLine), signal);
-      outcomes.push(outcome);
-      // What follows must not overtake it, nor knock at a server that asks for patience.
-      if (outcome.kind === 'retry') break;
-    }
-    const last = outcomes.at(-1) ?? DELIVERED;
-    return batch.map((_, index) => outcomes[index] ?? last);
+    const { eventFormat, kernelVersionLine } = this.#context;
+    return sendInOrder(
+      batch,
+      ({ incident }) => encodeEvents(incident, eventFormat, kernelVersionLine),
+      (event) => this.#send(event, signal),
+    );
   }
 
   async close(): Promise<void> {
     this.#post.close();
-  }
-
-  async #sendAll(events: readonly EncodedEvent[], signal: AbortSignal): Promise<Outcome> {
-    for (const event of events) {
-      const outcome = await this.#send(event, signal);
-      if (outcome.kind !== 'delivered') return outcome;
-    }
-    return DELIVERED;
   }
 
   async #send({ id, body }: EncodedEvent, signal: AbortSignal): Promise<Outcome> {
