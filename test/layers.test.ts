@@ -49,9 +49,15 @@ describe('data flows one way, and so do the imports', () => {
     assertNo(/^src\/kernel-log\//, /^(sinks|src\/(?!kernel-log\/|kernel\/|assemble|incident\.ts))/);
   });
 
-  it('no stage knows a sink, and a sink knows no stage but what people read', () => {
+  it('no stage knows a sink, and neither a sink nor its client knows a stage but what people read', () => {
     assertNo(/^src\//, /^sinks\//);
-    assertNo(/^sinks\//, /^src\/(agent|assemble|capture|deliver|processes|server|store|main)/);
+    const nouns = 'incident|sink|send-in-order|event-format|format|json-line|line-file|message';
+    const clients = 'elasticsearch|kafka|kubernetes|net|syslog';
+    const others = new RegExp(
+      `^src/(?!(${nouns})\\.ts|(${clients}|message)/|config/option\\.ts|kernel/unix-datagram\\.ts)`,
+    );
+    assertNo(/^sinks\//, others);
+    assertNo(/^src\/(elasticsearch|kafka|syslog)\//, others);
   });
 
   it('the API of a container runtime knows no stage of ours', () => {
