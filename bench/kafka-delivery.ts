@@ -1,24 +1,15 @@
 /** How fast queued incidents go to a real Kafka through the sink. Target: 5,000 a second. */
 import { createHash } from 'node:crypto';
 import * as sinkModule from '../sinks/kafka.ts';
-import type { Delivery, SinkContext } from '../src/sink.ts';
-import { HOST, KERNEL_VERSION_LINE, storm } from '../test/incidents.ts';
+import type { Delivery } from '../src/sink.ts';
+import { storm } from '../test/incidents.ts';
 import { KafkaServer } from '../test/servers/kafka.ts';
+import { sinkContext } from '../test/sinks/context.ts';
 
 const INCIDENTS = 10_000;
 const RUNS = 3;
 const TARGET = 5000;
 const NEVER = new AbortController().signal;
-
-const context: SinkContext = {
-  host: HOST,
-  kernelVersionLine: KERNEL_VERSION_LINE,
-  eventFormat: 'incident',
-  now: Date.now,
-  stdout: process.stdout,
-  onReopen: () => () => {},
-  log: () => {},
-};
 
 await using cleanup = new AsyncDisposableStack();
 const kafka = await KafkaServer.start({ after: (clean) => cleanup.defer(async () => void (await clean())) });
@@ -37,7 +28,7 @@ console.table(rows);
 
 async function measure(topic: string, queue: readonly Delivery[]): Promise<Record<string, string>> {
   const settings = sinkModule.settings({ 'kafka-brokers': [kafka.address()], 'kafka-topic': topic })!;
-  const sink = await sinkModule.open(settings, context);
+  const sink = await sinkModule.open(settings, sinkContext({ now: Date.now }));
   const cpu = process.cpuUsage();
   const startedAt = performance.now();
   for (let next = 0; next < queue.length; next += sinkModule.batchSize) {
