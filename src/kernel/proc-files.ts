@@ -154,7 +154,7 @@ export class ProcFiles {
     return this.#buffer.toString('latin1', 0, Math.max(0, length));
   }
 
-  /** Into the shared buffer; at most one byte more than the longest command line. -1: not there. */
+  /** Into the shared buffer; -1: not there. What is longer than the longest command line is not read to its end. */
   #read(file: string): number {
     let fd: number;
     try {
