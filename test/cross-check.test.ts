@@ -179,6 +179,27 @@ describe('a status that no kernel record explains', () => {
     assert.deepEqual(unexplained, []);
   });
 
+  it('is told at once where it does not say which instance of the container it was', () => {
+    const { unexplained, pods } = check();
+    const without = (reason: string, finishedAt: string) => {
+      const { containerId: _, ...terminated } = { ...oomKilled(ID, finishedAt), reason };
+      return pod({ containers: [podContainer({ terminated })] });
+    };
+    pods.apply(without('Error', '2026-11-21T03:14:16Z'));
+    pods.apply(without('OOMKilled', '2026-11-21T02:59:59Z'));
+    assert.deepEqual(unexplained, []);
+    pods.apply(without('OOMKilled', '2026-11-21T03:14:17Z'));
+    assert.deepEqual(unexplained, ['shop 2026-11-21T03:14:17Z']);
+  });
+
+  it('is not explained by what an earlier run stored of the container as a running one', async () => {
+    const { time, unexplained, pods, crossCheck } = check();
+    crossCheck.recall([{ ...kill(1), kind: 'oom_restart' }]);
+    pods.apply(ended('OOMKilled', 137));
+    await time.advance(60_000);
+    assert.equal(unexplained.length, 1);
+  });
+
   it('becomes an incident whose id is the same whoever reads it', () => {
     const container = podContainer({ id: ID, limits: { memory: '64Mi' }, restartCount: 2 });
     // The agent knows more of its host than an incident has.
@@ -204,4 +225,65 @@ it('after the end nothing is waited for', async () => {
   await time.rest();
   assert.equal(time.timers, 0);
   assert.deepEqual(said, []);
+});
+
+describe('ends that nobody told of', () => {
+  const AT = Date.parse('2026-11-21T03:14:16Z');
+  const ends = ({ crossCheck }: ReturnType<typeof check>, from: number, to: number) =>
+    crossCheck.untoldEnds(from, to).map(({ id, at, container }) => [id, at, container.name]);
+
+  it('are those of the time that is asked for, its first and last millisecond included', () => {
+    const checked = check();
+    checked.pods.apply(ended('OOMKilled', 137));
+    assert.deepEqual(ends(checked, AT, AT), [[ID, AT, 'shop']]);
+    assert.deepEqual(ends(checked, AT + 1, AT + 1000), []);
+    assert.deepEqual(ends(checked, AT - 1000, AT - 1), []);
+  });
+
+  it('are none of a container in which somebody told of a kill, or that ended otherwise', () => {
+    const told = check();
+    told.pods.apply(ended('OOMKilled', 137));
+    told.witnessed(kill(1));
+    assert.deepEqual(ends(told, AT, AT), []);
+    const otherwise = check();
+    otherwise.pods.apply(ended('Error', 137));
+    assert.deepEqual(ends(otherwise, AT, AT), []);
+  });
+});
+
+describe('however many are killed', () => {
+  const containerOf = (number: number) => `${number}`.padStart(64, '0');
+  const inContainer = (number: number): Incident => ({
+    ...kill(number),
+    container: { ...kill(number).container, id: containerOf(number) },
+  });
+
+  it('the statements of 1024 at a time are waited for', async () => {
+    const { time, said, crossCheck } = check();
+    for (let number = 0; number < 1100; number++) crossCheck.witnessed(inContainer(number));
+    assert.equal(time.timers, 1024);
+    await time.advance(60_000);
+    assert.deepEqual(said, []);
+    crossCheck.witnessed(inContainer(2000));
+    assert.equal(time.timers, 1, 'there is room again');
+    crossCheck.close();
+  });
+
+  it('the newest 4096 containers are remembered', async () => {
+    const { time, unexplained, pods, crossCheck } = check();
+    crossCheck.recall(Array.from({ length: 4097 }, (_, number) => inContainer(number)));
+    for (const number of [0, 1]) {
+      const terminated = oomKilled(containerOf(number));
+      pods.apply(pod({ uid: `u${number}`, containers: [podContainer({ name: `c${number}`, terminated })] }));
+    }
+    await time.advance(60_000);
+    assert.deepEqual(unexplained, ['c0 2026-11-21T03:14:16Z']);
+  });
+});
+
+it('where the pod is not known no statement is waited for', () => {
+  const { time, crossCheck } = check();
+  const { k8s: _, ...rest } = kill(1);
+  crossCheck.witnessed(rest);
+  assert.equal(time.timers, 0);
 });

@@ -184,6 +184,42 @@ describe('an incident is completed', () => {
     await time.rest();
     assert.deepEqual(happened, ['enriched 1 shop-1']);
   });
+
+  it('by the first finder that knows all of it: no other is asked', async () => {
+    const knows: Finder = { concerns: () => true, find: async () => NAMED };
+    const { time, happened, enrich } = setup(() => assert.fail('asked'), [knows]);
+    enrich(bare());
+    await time.rest();
+    assert.deepEqual(happened, ['enriched 1 shop-1']);
+  });
+
+  it('by what the first one knows in part, where no other knows all', async () => {
+    const knows: Finder = { concerns: () => true, find: async () => ({ ...NAMED, isPartial: true }) };
+    const { time, happened, enrich } = setup(async () => MISSING, [knows]);
+    enrich(bare());
+    await time.rest();
+    assert.equal(happened[0], 'enriched 1 shop-1');
+  });
+
+  it('later only as far as 256 at a time, so that a flood of unknown ones does not fill the memory', async () => {
+    let asked = 0;
+    let known = Promise.withResolvers<void>();
+    const { time, history, enrich } = setup(async (incident) => {
+      asked += 1;
+      if (history.get(incident.id)?.unknown?.k8s === undefined) return MISSING;
+      await known.promise;
+      return NAMED;
+    });
+    for (const flood of [1, 2]) {
+      asked = 0;
+      known = Promise.withResolvers();
+      enrich(...Array.from({ length: 300 }, (_, index) => bare(flood * 1000 + index)));
+      await time.rest();
+      assert.equal(asked, 300 + 256);
+      known.resolve();
+      await time.rest();
+    }
+  });
 });
 
 it('at the end of the agent every incident is completed with what is known', async () => {
@@ -209,4 +245,13 @@ it('incidents of an earlier run are completed when their pods are found, and not
   enricher.resume([bare(), containerKill()]);
   await time.rest();
   assert.deepEqual(happened, ['late 1 shop-1']);
+});
+
+it('incidents of an earlier run are left alone when the agent is ending already', async () => {
+  const { enricher, history, time } = setup(() => assert.fail('asked'));
+  history.set(bare().id, bare());
+  await enricher.close();
+  enricher.resume([bare()]);
+  await time.rest();
+  assert.equal(time.timers, 0);
 });

@@ -306,6 +306,17 @@ test('a sink that stops when told to keeps its client, and what it knows counts'
   await time.until(() => sink.taken.length === 3, 'the others');
 });
 
+test('at the end the sink is let go of, so that nothing of it keeps the process', async (t) => {
+  const sink = new FakeSink();
+  const { time, couriers, commit } = setup(t, { kafka: { sink } });
+  commit(1);
+  await time.until(() => sink.taken.length === 1, 'the delivery');
+  await couriers.drain(time.now() + 1000);
+  assert.equal(sink.closed, 0);
+  await couriers.close();
+  assert.equal(sink.closed, 1);
+});
+
 test('a poisonous incident goes to the dead-letter file with the reason, and the rest is delivered', async (t) => {
   const sink = new FakeSink(async (batch) =>
     batch.map(({ incident }) =>
