@@ -248,10 +248,11 @@ it('incidents of an earlier run are completed when their pods are found, and not
 });
 
 it('incidents of an earlier run are left alone when the agent is ending already', async () => {
-  const { enricher, history, time } = setup(() => assert.fail('asked'));
+  const { enricher, happened, history, time } = setup(() => assert.fail('asked'));
   history.set(bare().id, bare());
   await enricher.close();
   enricher.resume([bare()]);
   await time.rest();
+  assert.deepEqual(happened, []);
   assert.equal(time.timers, 0);
 });

@@ -92,3 +92,24 @@ test('an incident that nobody could pass keeps its place', () => {
     assert.equal(putOffUntil(it.judge([one('a', RETRY, n)], 5000, () => false)), 0);
   }
 });
+
+test('who failed before waits by his own count, alone or among others', () => {
+  const among = pace().judge([one('a', DELIVERED), one('b', RETRY, 3)], 5000, others).settlements[1];
+  assert.deepEqual(among, { id: 'b', kind: 'retry', nextAt: 5000 + 8000, reason: 'no' });
+  const suspect = pace().judge([one('a', RETRY, 4, 99)], 5000, others);
+  assert.equal(putOffUntil(suspect), 5000 + 16_000);
+  assert.equal(suspect.delayMs, 16_000);
+});
+
+test('only the third failure of an incident lets others pass it, and then it waits longer than the sink', () => {
+  for (const [attempts, nextAt] of [
+    [1, 0],
+    // The sink rests for 4 s after its third failure, the incident for as long after its own third.
+    [2, 5000 + 4000 + 4000],
+  ] as const) {
+    const it = pace(1);
+    it.afterFailure();
+    it.afterFailure();
+    assert.equal(putOffUntil(it.judge([one('a', RETRY, attempts)], 5000, others)), nextAt);
+  }
+});
