@@ -22,7 +22,8 @@ export interface OwnersOptions {
 
 interface Cached {
   readonly owner: Promise<PodOwner | undefined>;
-  readonly until: number;
+  /** When it could not be read, milliseconds since the epoch. */
+  readonly failedAt?: number;
 }
 
 /**
@@ -68,11 +69,16 @@ export class Owners {
     const api = this.#options.api();
     if (api === undefined) return Promise.resolve(undefined);
     const cached = this.#cache.get(path);
-    if (cached !== undefined && this.#options.now() < cached.until) return inTime(cached.owner, signal);
+    if (cached !== undefined && !this.#mayAskAgain(cached)) return inTime(cached.owner, signal);
     if (this.#asked >= MOST_ASKED) return Promise.resolve(undefined);
     const owner = this.#ask(api, path);
-    this.#remember(path, { owner, until: Number.POSITIVE_INFINITY });
+    this.#remember(path, { owner });
     return inTime(owner, signal);
+  }
+
+  /** Also when the clock was set back since. */
+  #mayAskAgain({ failedAt }: Cached): boolean {
+    return failedAt !== undefined && Math.abs(this.#options.now() - failedAt) >= RETRY_MS;
   }
 
   /** The newest so many. */
@@ -96,7 +102,7 @@ export class Owners {
       const gone = error instanceof ApiError && error.status === 404;
       this.#remember(path, {
         owner: Promise.resolve(undefined),
-        until: gone ? Number.POSITIVE_INFINITY : now() + RETRY_MS,
+        ...(!gone && { failedAt: now() }),
       });
       return undefined;
     } finally {

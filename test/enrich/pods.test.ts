@@ -283,6 +283,28 @@ describe('the workload', () => {
     });
   });
 
+  it('the owner itself for half a minute after the API failed, and no longer when the clock is set back', async () => {
+    let now = Date.parse('2026-11-21T03:15:00Z');
+    let asked = 0;
+    const get = async () => {
+      asked += 1;
+      throw new Error('no answer');
+    };
+    const api = () => ({ get }) as unknown as KubernetesApi;
+    const owners = new Owners({ api, now: () => now, sleep: async () => {} });
+    const job = ownedBy('Job', 'nightly-29', 'batch/v1');
+    for (const [passedMs, questions] of [
+      [0, 1],
+      [29_999, 1],
+      [1, 2],
+      [-86_400_000, 3],
+    ] as const) {
+      now += passedMs;
+      assert.deepEqual(await owners.workload(job, signal), { job: { name: 'nightly-29' } });
+      assert.equal(asked, questions);
+    }
+  });
+
   it('of many whose owner cannot be read the newest are remembered', async () => {
     const { api: kubernetes, asked } = api({});
     const owners = ownersBy(kubernetes);
