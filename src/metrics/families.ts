@@ -1,7 +1,7 @@
 import type { Replaced } from '../config/replaced.ts';
 import type { Incident } from '../incident.ts';
+import type { PartStatus } from '../part-status.ts';
 import { OWN_FAMILY, PROGRAMS } from '../replaced/programs.ts';
-import type { PartStatus } from '../server/status.ts';
 import type { FamilySources, MetricFamily } from './family.ts';
 import { ProgramPort, type ProgramPortObserver } from './program-port.ts';
 

@@ -1,7 +1,7 @@
 import type { Replaced } from '../config/replaced.ts';
+import type { PartStatus } from '../part-status.ts';
 import type { Listener } from '../server/listener.ts';
 import type { MetricsPortOptions } from '../server/metrics-port.ts';
-import type { PartStatus } from '../server/status.ts';
 
 export interface ProgramPortObserver {
   /** The metrics of the program answer where it did. */
