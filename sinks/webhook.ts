@@ -140,23 +140,22 @@ export function signature(secret: string, seconds: number, body: string): string
 }
 
 /**
- * Not the incident is refused but who sends it: every other one would meet the same answer, and it ends when the password, token or
- * key is mended, or has arrived in its file.
+ * Not the incident is refused but who sends it, or where to: every other one would meet the same answer until the password, token or
+ * key is mended, or has arrived in its file, or the receiver is back behind its address (an ingress answers 404 meanwhile).
  */
-const REFUSES_US: readonly number[] = [401, 403, 407];
+const REFUSES_ALL: readonly number[] = [401, 403, 404, 405, 407, 410];
 
 function outcomeOf({ status, headers, body }: HttpAnswer, now: number): Outcome {
   if (status >= 200 && status < 300) return DELIVERED;
   const reason = `HTTP ${status}${body === '' ? '' : `: ${shown(body, 200)}`}`;
-  if (isTemporary(status) || REFUSES_US.includes(status)) {
+  if (isTemporary(status) || REFUSES_ALL.includes(status)) {
     const afterMs = retryAfterMs(headers['retry-after'], now);
     return { kind: 'retry', reason, ...(afterMs === undefined ? {} : { afterMs }) };
   }
-  // Following would hand the incident, the headers and the signature to an address that nobody configured, and the
-  // same address answers the same to every try.
+  // Following would hand the incident, the headers and the signature to an address that nobody configured.
   if (status >= 300 && status < 400)
     return {
-      kind: 'rejected',
+      kind: 'retry',
       reason: `HTTP ${status}: redirected to ${shown(headers.location ?? 'nowhere', 200)}, which is not followed; set --webhook-url to the final address`,
     };
   return { kind: 'rejected', reason };

@@ -123,8 +123,11 @@ test('what the server answers decides', async (t) => {
     [400, {}, { kind: 'rejected', reason: 'HTTP 400: no\\x0athanks' }],
     [401, {}, { kind: 'retry', reason: 'HTTP 401: no\\x0athanks' }],
     [403, {}, { kind: 'retry' }],
-    [404, {}, { kind: 'rejected' }],
+    [404, {}, { kind: 'retry' }],
+    [405, {}, { kind: 'retry' }],
     [408, {}, { kind: 'retry' }],
+    [410, {}, { kind: 'retry' }],
+    [422, {}, { kind: 'rejected' }],
     [425, {}, { kind: 'retry' }],
     [429, { 'retry-after': '17' }, { kind: 'retry', afterMs: 17_000 }],
     [429, { 'retry-after': 'soon' }, { kind: 'retry', reason: 'HTTP 429: no\\x0athanks' }],
@@ -146,9 +149,9 @@ test('a redirect is not followed', async (t) => {
   receiver.next({ status: 307, headers: { location: `${elsewhere.url}/x` } });
 
   const outcome = await send(receiver.url, { 'webhook-header': 'Authorization: Bearer abc' });
-  assert.equal(outcome.kind, 'rejected');
+  assert.equal(outcome.kind, 'retry');
   assert.match(
-    outcome.kind === 'rejected' ? outcome.reason : '',
+    outcome.kind === 'retry' ? outcome.reason : '',
     /redirected .* not followed; set --webhook-url/,
   );
   assert.equal(elsewhere.requests.length, 0);
