@@ -43,7 +43,11 @@ export class Exchange {
     const onEnd = () => request.destroy(signal.reason);
     if (signal.aborted) onEnd();
     else signal.addEventListener('abort', onEnd, { once: true });
-    request.on('close', () => signal.removeEventListener('abort', onEnd));
+    request.on('close', () => {
+      signal.removeEventListener('abort', onEnd);
+      // Nothing came, and no error: it answered with another protocol (101).
+      if (this.#response === undefined) reject(new Error('the connection ended without an answer'));
+    });
     request.on('timeout', () => {
       if (this.#idleMs > 0)
         this.#ending.abort(timedOut(`${this.#host}: silent for ${this.#idleMs / 1000} s`));

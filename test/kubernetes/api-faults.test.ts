@@ -53,6 +53,14 @@ describe('an answer that cannot be right', { timeout: PATIENCE_MS }, () => {
       assert.equal((await api.get<ApiObject>(`${PODS}/a`)).metadata.name, 'a');
     });
 
+  it('of one object is an error: it changes to another protocol', async (t) => {
+    const { double, api } = await setUp(t);
+    const headers = { connection: 'upgrade', upgrade: 'x' };
+    double.fail(/pods/, { kind: 'raw', status: 101, headers, body: '' });
+    assert.match((await errorOf(api.get(`${PODS}/a`))).message, /ended without an answer/);
+    assert.equal((await api.get<ApiObject>(`${PODS}/a`)).metadata.name, 'a');
+  });
+
   const lists: readonly (readonly [what: string, body: string])[] = [
     ['no list', '{"metadata":{"resourceVersion":"1"},"items":{}}'],
     ['no version', '{"metadata":{},"items":[]}'],
