@@ -29,7 +29,9 @@ export function parseLine(line: string): Line | undefined {
   }
 }
 
-const isNumber = (value: unknown) => typeof value === 'number';
+/** Of milliseconds 30,000 years; with more, what is made of them is no date. */
+const LARGEST = 1e15;
+const isNumber = (value: unknown) => typeof value === 'number' && Math.abs(value) <= LARGEST;
 const isText = (value: unknown) => typeof value === 'string';
 const isSource = (value: unknown) => SOURCES.has(value as CaptureSource);
 const isArgs = (value: unknown) => Array.isArray(value) && value.every(isText);

@@ -440,6 +440,8 @@ describe('the journal of processes', () => {
 ["is",7,1,5000,"exec",50002,["rubbish"],null,["a"],false,0]
 ["is",7,1,5000,"rubbish",50002,["rubbish"],null,null,false,0]
 ["exit",7,9]
+["is",7,1,1e400,"exec",50002,["rubbish"],null,null,false,0]
+["is",7,1,5000,"exec",-1e16,["rubbish"],null,null,false,0]
 ["is",8,null`,
     );
     assert.deepEqual(start().lookup.capture(7, 55_000)?.args, ['kept']);
