@@ -23,6 +23,8 @@ import {
 
 process.env.TZ = 'UTC';
 
+const MiB = 1024 ** 2;
+
 function terminal(
   incident: Incident,
   recurrence: Recurrence = FIRST,
@@ -258,6 +260,94 @@ test('a limit that belongs to no single container is explained in plain words', 
     why({ ...none, scope: 'sysrq' }),
     'somebody ordered the kill by hand (SysRq f); no limit was hit',
   );
+});
+
+/** With a table of processes, the victim's resident memory and what was used of the limit, in MiB. */
+function holding(tasks: readonly (readonly [pid: number, name: string, rss: number])[], own: number) {
+  const { memory, ...whole } = containerKill();
+  const victim = { ...whole.victims[0]!, memory: { anon_rss: own * MiB } };
+  const table = tasks.map(([pid, name, rss]) => ({
+    pid,
+    name,
+    total_vm: 0,
+    rss: rss * MiB,
+    swap: 0,
+    oom_score_adj: 989,
+  }));
+  return { ...whole, victims: [victim], tasks: table };
+}
+
+test('whoever filled the limit is named where it was not the victim', () => {
+  const sidecar = holding(
+    [
+      [4243, 'java', 40],
+      [4100, 'postgres', 1500],
+      [4101, 'postgres', 400],
+    ],
+    40,
+  );
+  assert.match(
+    message(sidecar).why,
+    /^the container hit its own limit \(.*\); java alone used 40 MiB; biggest: postgres 1\.46, postgres 0\.39, java 0\.04 GiB; /,
+  );
+  const most = holding(
+    [
+      [4243, 'java', 1900],
+      [4100, 'postgres', 40],
+    ],
+    1900,
+  );
+  assert.doesNotMatch(message(most).why, /alone|biggest/);
+  const alone = holding([[4243, 'java', 40]], 40);
+  assert.match(message(alone).why, /; java alone used 40 MiB; java itself/);
+  const { oom } = alone;
+  assert.match(message({ ...sidecar, oom: { ...oom, limit_owner: 'pod' } }).why, /; biggest: postgres/);
+  assert.match(message({ ...sidecar, oom: { ...oom, scope: 'cpuset' } }).why, /room; biggest: postgres/);
+});
+
+test('what no kill frees is said where it is most', () => {
+  const why = (shmem: number) => message({ ...containerKill(), memory: { anon: 0, shmem } }).why;
+  assert.match(why(1.5 * 1024 * MiB), /; most of it is tmpfs or shared memory, whose files stay /);
+  assert.doesNotMatch(why(500 * MiB), /tmpfs/);
+});
+
+test('a limit far below the usage has been lowered, and the one whom the kernel names has not asked for memory', () => {
+  const { oom, ...rest } = containerKill();
+  const why = (changes: Partial<Incident['oom']>) => message({ ...rest, oom: { ...oom, ...changes } }).why;
+  const runc = { pid: 99, name: 'runc', oom_score_adj: -999 };
+  const limit = 512 * MiB;
+  assert.match(
+    why({ limit, trigger: runc }),
+    /; the limit was lowered to less than it used, it seems by runc \(process or thread 99\)$/,
+  );
+  assert.match(why({ limit }), /; the limit was lowered to less than it used, it seems$/);
+  assert.match(why({ limit: oom.usage! - MiB }), /java itself asked for the memory$/);
+});
+
+test('a thread that asked for the memory belongs to the only process there', () => {
+  const { oom, tasks, ...rest } = containerKill();
+  const thread = { pid: 4260, name: 'pool-2-thread-4', oom_score_adj: 989 };
+  const why = (changes: Partial<Incident>) =>
+    message({ ...rest, oom: { ...oom, trigger: thread }, tasks, ...changes }).why;
+  assert.match(why({}), /; java itself \(its thread pool-2-thread-4\) asked for the memory$/);
+  const other = /; pool-2-thread-4 \(process or thread 4260\) asked for the memory$/;
+  assert.match(why({ tasks: [...tasks!, { ...tasks![0]!, pid: 4250 }] }), other);
+  assert.match(why({ tasks: [] }), other);
+  assert.match(why({ oom: { ...oom, trigger: { ...thread, oom_score_adj: -999 } } }), other);
+});
+
+test('a machine with much left could not give it in one piece', () => {
+  const { oom, memory, ...rest } = nodeKill();
+  const why = (order: number, free: number) =>
+    message({ ...rest, memory: { ...memory, free }, oom: { ...oom, trigger: { ...oom.trigger!, order } } })
+      .why;
+  const much = 3 * 1024 * MiB;
+  assert.match(
+    why(3, much),
+    /^the machine had 3\.00 GiB left of 15\.6 GiB; 8 pages in one piece were asked for, and what is left may be in smaller ones; biggest: /,
+  );
+  assert.doesNotMatch(why(0, much), /piece/);
+  assert.doesNotMatch(why(3, 61 * MiB), /piece/);
 });
 
 test('no message has a word of the kernel that must be looked up', () => {

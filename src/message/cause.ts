@@ -109,12 +109,13 @@ export function whoseLimit(incident: Incident): string {
  * What filled it, in the unit of the usage. Version 1 of cgroups calls anonymous memory `rss` and file memory `cache`, and counts what is in
  * the cgroups below, as the containers of a pod, in `total_` only.
  */
-function composition({ memory: stat }: Incident, usage: number): string {
+function composition(incident: Incident, usage: number): string {
+  const stat = incident.memory;
   if (!stat) return '';
   const unit = sizeUnit(usage);
   const anonymous = stat.anon ?? stat.total_rss ?? stat.rss;
   const file = stat.file ?? stat.total_cache ?? stat.cache;
-  const shared = stat.total_shmem ?? stat.shmem;
+  const shared = sharedMemory(incident);
   const kernel = stat.kernel ?? stat.slab;
   const parts = [];
   if (anonymous !== undefined) parts.push(`anonymous ${sizeIn(unit, anonymous)}`);
@@ -124,6 +125,10 @@ function composition({ memory: stat }: Incident, usage: number): string {
   return parts.length > 0 ? ` (${parts.join(', ')})` : '';
 }
 
+function sharedMemory({ memory: stat }: Incident): number | undefined {
+  return stat?.total_shmem ?? stat?.shmem;
+}
+
 /** Worth a word from a tenth of the whole on. */
 function isLarge(bytes: number | undefined, whole: number): bytes is number {
   return bytes !== undefined && bytes > 0 && bytes >= whole / 10;
@@ -131,7 +136,9 @@ function isLarge(bytes: number | undefined, whole: number): bytes is number {
 
 /** `the container hit its own limit; java itself asked for the memory` */
 export function why(incident: Incident): string {
-  return [whoseShortage(incident), whoAsked(incident)].filter((part) => part !== undefined).join('; ');
+  return [whoseShortage(incident), whoFilledIt(incident), whoAsked(incident)]
+    .filter((part) => part !== undefined)
+    .join('; ');
 }
 
 function whoseShortage(incident: Incident): string {
@@ -161,11 +168,11 @@ function limitHit(incident: Incident, hit: string): string {
     case 'container':
       return `the container ${hit} its own limit${setting(incident)}`;
     case 'pod':
-      return `the pod ${hit} its limit${of} (its containers together)${share(incident)}`;
+      return `the pod ${hit} its limit${of} (its containers together)`;
     case 'qos':
-      return `the pods of one class together ${hit} their limit${of} on this node${share(incident)}`;
+      return `the pods of one class together ${hit} their limit${of} on this node`;
     case 'slice':
-      return `the slice ${lastPart(cgroup)} (a group of services) ${hit} its limit${of}${setting(incident)}${share(incident)}`;
+      return `the slice ${lastPart(cgroup)} (a group of services) ${hit} its limit${of}${setting(incident)}`;
     case 'unit':
       return `the service ${hit} its own limit${setting(incident)}`;
     case 'node':
@@ -209,9 +216,28 @@ function cgroupInWords(path: string): string {
   return `the cgroup (group of processes) ${shown(path, 120)}`;
 }
 
-function share(incident: Incident): string {
+/**
+ * The kernel chooses by size and priority among what it may kill, so that the victim may have held little of it. Undefined
+ * where that is said already, or the victim held most of a limit that is its own.
+ */
+function whoFilledIt(incident: Incident): string | undefined {
+  const { scope, usage, limit_owner: owner } = incident.oom;
+  if (scope === 'cpuset' || scope === 'mempolicy') return biggestTasks(incident);
+  if (scope !== 'cgroup' || owner === 'node') return undefined;
   const own = residentOfVictim(incident);
-  return own === undefined ? '' : `; ${name(incident.process.name)} alone used ${size(own)}`;
+  const isShared = owner === 'pod' || owner === 'qos' || owner === 'slice';
+  const heldLittle = own !== undefined && usage !== undefined && own < usage / 2;
+  const files = sharedMemory(incident);
+  const parts = [
+    own !== undefined && (isShared || heldLittle)
+      ? `${name(incident.process.name)} alone used ${size(own)}`
+      : undefined,
+    heldLittle && (incident.tasks?.length ?? 0) > 1 ? biggestTasks(incident) : undefined,
+    files !== undefined && usage !== undefined && files >= usage / 2
+      ? 'most of it is tmpfs or shared memory, whose files stay when a process dies'
+      : undefined,
+  ].filter((part) => part !== undefined);
+  return parts.length > 0 ? parts.join('; ') : undefined;
 }
 
 function machine(incident: Incident): string {
@@ -223,7 +249,15 @@ function machine(incident: Incident): string {
       ? `${node(incident)} ran out of memory${doubt === undefined ? '' : ` (${doubt})`}`
       : `the machine had ${size(free)} left${total === undefined ? '' : ` of ${size(total)}`}`;
   const biggest = biggestTasks(incident);
-  return biggest === undefined ? left : `${left}; biggest: ${biggest}`;
+  return [left, inOnePiece(incident), biggest].filter((part) => part !== undefined).join('; ');
+}
+
+/** Why much can be left: several pages side by side were wanted. */
+function inOnePiece(incident: Incident): string | undefined {
+  const order = incident.oom.trigger?.order ?? 0;
+  const total = usableMemory(incident);
+  if (order <= 0 || total === undefined || !isLarge(incident.memory?.free, total)) return undefined;
+  return `${2 ** order} pages in one piece were asked for, and what is left may be in smaller ones`;
 }
 
 /** The machine's memory without what the kernel reserved at boot; `free` counts nothing of that either. */
@@ -231,21 +265,44 @@ function usableMemory({ memory: stat }: Incident): number | undefined {
   return stat?.ram === undefined ? undefined : stat.ram - (stat.reserved ?? 0);
 }
 
-/** `chrome 3.10, postgres 2.20, java 1.90 GiB`: resident memory by the kernel's table of candidates. */
+/** `biggest: chrome 3.10, postgres 2.20, java 1.90 GiB`: resident memory by the kernel's table of candidates. */
 function biggestTasks({ tasks }: Incident): string | undefined {
   const biggest = [...(tasks ?? [])].sort((a, b) => b.rss - a.rss).slice(0, 3);
   if (biggest.length === 0) return undefined;
   const unit = sizeUnit(biggest[0]!.rss);
-  return `${biggest.map((task) => `${name(task.name)} ${sizeIn(unit, task.rss)}`).join(', ')} ${unit}`;
+  return `biggest: ${biggest.map((task) => `${name(task.name)} ${sizeIn(unit, task.rss)}`).join(', ')} ${unit}`;
 }
 
-function whoAsked({ oom, process, kind }: Incident): string | undefined {
+function whoAsked(incident: Incident): string | undefined {
+  const { oom, process, kind } = incident;
   if (kind !== 'oom_kill' || !oom.trigger || oom.scope === 'sysrq') return undefined;
   const { pid, name: asker } = oom.trigger;
-  if (pid === undefined ? asker === process.name : pid === process.pid)
-    return `${name(process.name)} itself asked for the memory`;
   // The kernel names the thread that asked: its number need not be the pid of any process.
-  return `${name(asker)}${pid === undefined ? '' : ` (process or thread ${pid})`} asked for the memory`;
+  const other = `${name(asker)}${pid === undefined ? '' : ` (process or thread ${pid})`}`;
+  const isVictim = pid === undefined ? asker === process.name : pid === process.pid;
+  // A charge stops at the limit. Who lowers it under the usage is named like one who asks.
+  if (isOverLimit(incident))
+    return `the limit was lowered to less than it used, it seems${isVictim ? '' : ` by ${other}`}`;
+  if (isVictim) return `${name(process.name)} itself asked for the memory`;
+  if (isOwnThread(incident))
+    return `${name(process.name)} itself (its thread ${name(asker)}) asked for the memory`;
+  return `${other} asked for the memory`;
+}
+
+/** By more than the kernel lets slip through for what must not fail. */
+function isOverLimit({ oom: { scope, usage = 0, limit = Infinity } }: Incident): boolean {
+  return scope === 'cgroup' && usage - limit > limit / 10;
+}
+
+/** The victim is alone in the cgroup, and the priority of the one who asked, which all threads of a process share, is its own. */
+function isOwnThread({ oom: { scope, trigger }, process, victims, tasks = [] }: Incident): boolean {
+  return (
+    scope === 'cgroup' &&
+    tasks.length === 1 &&
+    tasks[0]!.pid === process.pid &&
+    victims.length === 1 &&
+    trigger?.oom_score_adj === tasks[0]!.oom_score_adj
+  );
 }
 
 /** Bytes that the killed process had in memory. */
