@@ -149,20 +149,23 @@ function before(incident: Incident, { nth, firstTime, lastTime }: Recurrence, zo
   return `${ordinal(nth)} ${what} ${subject}${span}${last}`;
 }
 
-/** `OOM kill: java in web/shop on node-7, container limit 2.00 GiB (3rd in 2 h)` */
+/**
+ * `OOM kill: java in web/shop, container limit 2.00 GiB (3rd in 2 h), on node-7`: a phone shows some 60 characters of it, and
+ * names of nodes have 45.
+ */
 function sentence(incident: Incident, { nth, firstTime }: Recurrence): string {
   const others = incident.victims.length - 1;
   const whom = `${nameOfVictim(incident)}${others > 0 ? ` and ${others} more` : ''}`;
   const place = workload(incident);
   const where = place === undefined ? '' : ` in ${place}`;
-  const on = ranOutAsAWhole(incident) ? '' : ` on ${node(incident)}`;
+  const cause = ranOutAsAWhole(incident) ? 'the whole machine ran out of memory' : limitInShort(incident);
   const span =
     firstTime === undefined ? '' : ` in ${duration(Date.parse(incident.time) - Date.parse(firstTime), 1)}`;
   const again = nth > 1 ? ` (${ordinal(nth)}${span})` : '';
-  return `${WHAT[incident.kind]}: ${whom}${where}${on}, ${limitInShort(incident)}${again}`;
+  return `${WHAT[incident.kind]}: ${whom}${where}, ${cause}${again}, on ${node(incident)}`;
 }
 
-/** `37 OOM kills in 12 s on node-7: 30 in web/shop, 5 in web/cart, 2 in nginx.service`: one line for a storm. */
+/** `37 OOM kills in 12 s: 30 in web/shop, 5 in web/cart, 2 in nginx.service; on node-7`: one line for a storm. */
 export function stormSentence(incidents: readonly Incident[]): string {
   const times = incidents.map((incident) => Date.parse(incident.time));
   const span = duration(Math.max(...times) - Math.min(...times));
@@ -173,7 +176,7 @@ export function stormSentence(incidents: readonly Incident[]): string {
     counts.set(where, (counts.get(where) ?? 0) + 1);
   }
   const places = [...counts].sort((a, b) => b[1] - a[1]).map(([where, count]) => `${count} ${where}`);
-  return `${incidents.length} OOM kills in ${span} on ${nodesOf(incidents)}: ${listed(places, 5)}`;
+  return `${incidents.length} OOM kills in ${span}: ${listed(places, 5)}; on ${nodesOf(incidents)}`;
 }
 
 /** `node-7`; where a whole cluster is watched, `node-7, node-9, node-3 and 2 more`. */

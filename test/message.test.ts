@@ -146,7 +146,7 @@ test('what is not known is said with the reason, not guessed', () => {
     headerless.why,
     'the limit of the container was hit, or one above it; which is unknown: the kernel explains at most ten kills in 5 s, and only named this one',
   );
-  assert.equal(headerless.sentence, 'OOM kill: java in web/shop on node-7, limit unknown');
+  assert.equal(headerless.sentence, 'OOM kill: java in web/shop, limit unknown, on node-7');
 });
 
 test("where the kernel named no limit, the victim's own group is told", () => {
@@ -199,7 +199,7 @@ test('a service of a virtual machine', () => {
     why,
     'the service hit its own limit (MemoryMax=); nginx (process or thread 2211) asked for the memory',
   );
-  assert.equal(sentence, 'OOM kill: nginx in nginx.service on node-7, service limit 256 MiB');
+  assert.equal(sentence, 'OOM kill: nginx in nginx.service, service limit 256 MiB, on node-7');
 });
 
 test("the workload's name: the owner of the pod, else the pod, the container, the unit, the process", () => {
@@ -394,7 +394,7 @@ test('a warning is not called a kill, and an unseen kill does not pretend to kno
   assert.equal(unseen.died.process, 'unknown');
   assert.equal(unseen.died.note, 'the kernel log was overwritten');
   assert.match(unseen.why, /^the kernel's count of kills went up/);
-  assert.match(unseen.sentence, /^OOM kill \(not seen\): a process in web\/shop on node-7/);
+  assert.match(unseen.sentence, /^OOM kill \(not seen\): a process in web\/shop, .*, on node-7$/);
 });
 
 test('an incident of another day shows its date', () => {
@@ -406,25 +406,33 @@ test('an incident of another day shows its date', () => {
 test('the fallback sentence makes sense alone', () => {
   assert.equal(
     message(containerKill(), THIRD).sentence,
-    'OOM kill: java in web/shop on node-7, container limit 2.00 GiB (3rd in 2 h)',
+    'OOM kill: java in web/shop, container limit 2.00 GiB (3rd in 2 h), on node-7',
   );
   assert.equal(
     message(groupKill()).sentence,
-    'OOM kill: java and 3 more in web/shop on node-7, container limit 2.00 GiB',
+    'OOM kill: java and 3 more in web/shop, container limit 2.00 GiB, on node-7',
   );
   assert.equal(
     message({ ...nodeKill(), systemd: undefined }).sentence,
-    'OOM kill: chrome, node-7 ran out of memory',
+    'OOM kill: chrome, the whole machine ran out of memory, on node-7',
   );
+});
+
+test('the screen of a locked phone has whose limit it was, also where names of nodes are long', () => {
+  const host = { ...containerKill().host, name: 'ip-10-0-123-45.eu-central-1.compute.internal' };
+  const onPhone = (incident: Incident) =>
+    message({ ...incident, k8s: undefined, host }).sentence.slice(0, 60);
+  assert.match(onPhone(containerKill()), /^OOM kill: java in container shop, container limit 2\.00 GiB, /);
+  assert.match(onPhone(nodeKill()), /, the whole machine/);
 });
 
 test('a storm in one sentence', () => {
   const shop = storm(37).map(({ incident }) => incident);
-  assert.equal(stormSentence(shop), '37 OOM kills in 10 s on node-7: 37 in web/shop');
+  assert.equal(stormSentence(shop), '37 OOM kills in 10 s: 37 in web/shop; on node-7');
   const mixed = [...shop.slice(0, 2), ...[1, 2, 3].map((sequence) => numbered(unitKill(), sequence))];
-  assert.match(stormSentence(mixed), /: 3 in nginx\.service, 2 in web\/shop$/);
+  assert.match(stormSentence(mixed), /: 3 in nginx\.service, 2 in web\/shop; on node-7$/);
   const bare = shop.map((incident) => ({ ...incident, k8s: undefined, container: undefined }));
-  assert.match(stormSentence(bare), /: 37 of java$/);
+  assert.match(stormSentence(bare), /: 37 of java; on node-7$/);
 });
 
 test('whatever a process is called, each part stays one short printable line', () => {

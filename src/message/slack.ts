@@ -1,8 +1,8 @@
-import { shown } from '../format.ts';
+import { shown, size } from '../format.ts';
 import type { Incident } from '../incident.ts';
 import { type Died, messageOf, nodesOf, stormSentence } from '../message.ts';
 import type { Recurrence } from '../sink.ts';
-import { limitInShort, memoryInShort, ranOutAsAWhole, whoseLimit } from './cause.ts';
+import { limitInShort, memoryInShort, ranOutAsAWhole, residentOfVictim, whoseLimit } from './cause.ts';
 import { name, node, whyUnknown, workload } from './names.ts';
 
 /**
@@ -117,10 +117,16 @@ function fields(incident: Incident, { process, others }: Died): SlackText[] {
     ['Service', systemd?.unit],
     ['Node', node(incident)],
     ['Died', others === undefined ? process : `${process}: ${others}`],
-    ['Memory', memoryInShort(incident) ?? 'unknown'],
+    ['Memory', memoryInShort(incident) ?? heldByVictim(incident) ?? 'unknown'],
     ['Whose limit', whoseLimit(incident)],
   ];
   return facts.flatMap(([label, value]) => (value === undefined ? [] : [field(label, value)]));
+}
+
+/** `java held 1.97 GiB`: where there is no limit, or none that the kernel told. */
+function heldByVictim(incident: Incident): string | undefined {
+  const own = residentOfVictim(incident);
+  return own === undefined ? undefined : `${name(incident.process.name)} held ${size(own)}`;
 }
 
 function unknownPod(incident: Incident): string | undefined {

@@ -173,7 +173,7 @@ testSinkContract(
 test('one kill: who, where, whose limit, the first time?, what was it', async (t) => {
   const payload = await postedFor(t, containerKill(), THIRD);
 
-  assert.equal(payload.text, 'OOM kill: java in web/shop on node-7, container limit 2.00 GiB (3rd in 2 h)');
+  assert.equal(payload.text, 'OOM kill: java in web/shop, container limit 2.00 GiB (3rd in 2 h), on node-7');
   assert.deepEqual(payload.blocks, [
     { type: 'header', text: { type: 'plain_text', text: 'OOM kill: web/shop', emoji: false } },
   ]);
@@ -213,6 +213,7 @@ test('what is not known is said', async (t) => {
   assert.match(all, /\*Pod\*\n`unknown: API did not answer within 2 s`/);
   assert.match(all, /Full command line unknown: it started and died while the agent was down/);
   const headerless = textsOf(await postedFor(t, headerlessKill())).join('\n');
+  assert.match(headerless, /\*Memory\*\n`java held 1\.97 GiB`/);
   assert.match(headerless, /\*Whose limit\*\n`the limit of the container, or one above it`/);
 });
 
@@ -288,12 +289,21 @@ test('a storm is one message', async (t) => {
 
   assert.equal(payloads.length, 1);
   const [{ text, attachments }] = payloads as [Payload];
-  assert.equal(text, '38 OOM kills in 12 s on node-7: 37 in web/shop, 1 in user-1001.slice');
+  assert.equal(text, '38 OOM kills in 12 s: 37 in web/shop, 1 in user-1001.slice; on node-7');
   assert.equal(
     attachments[0]!.blocks[0]!.text!.text,
     `${text}\n37 × java in web/shop, container limit 2.00 GiB\n1 × chrome in user-1001.slice, node-7 ran out of memory`,
   );
   assert.equal(attachments[0]!.color, '#d40e0d');
+});
+
+test('a storm in a whole cluster is not said to be on its first node', async (t) => {
+  const deliveries = storm(12).map(({ incident, recurrence }, index) => ({
+    incident: { ...incident, k8s: { ...incident.k8s, node: { name: `node-${index % 3}` } } },
+    recurrence,
+  }));
+  const [payload] = await posted(t, deliveries);
+  assert.equal(payload!.blocks[0]!.text!.text, '12 OOM kills on 3 nodes');
 });
 
 test('five at once are five messages, six are one', async (t) => {

@@ -415,6 +415,6 @@ function expectedOfContainerKill(): UnderstoodMessage {
       },
       'incident@32473': { id, kind: 'oom_kill' },
     },
-    message: `OOM kill: java in web/shop on node-7, container limit 2.00 GiB: ${java.command_line}`,
+    message: `OOM kill: java in web/shop, container limit 2.00 GiB, on node-7: ${java.command_line}`,
   };
 }

@@ -18,7 +18,7 @@ test('one message, byte for byte', () => {
     rfc3164(delivery(incident, THIRD), 3, 8096).bytes.toString(),
     [
       `<27>${timestamp(new Date(incident.time))} node-7 oom-witness[${process.pid}]: `,
-      'OOM kill: java in web/shop on node-7, container limit 2.00 GiB (3rd in 2 h) ',
+      'OOM kill: java in web/shop, container limit 2.00 GiB (3rd in 2 h), on node-7 ',
       '(incident 6b0c7e8a-0d8f-4c1e-9d6b-2f1a54c0a7de:48213): ',
       incident.process.command_line,
     ].join(''),

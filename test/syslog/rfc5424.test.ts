@@ -39,7 +39,7 @@ test('one message, byte for byte', () => {
       'runtime="containerd" image="registry.example/shop:1.4"]',
       '[oom@50000 scope="cgroup" limit_owner="container" limit="2147483648" usage="2126008812"]',
       '[incident@50000 id="6b0c7e8a-0d8f-4c1e-9d6b-2f1a54c0a7de:48213" kind="oom_kill"] ',
-      'OOM kill: java in web/shop on node-7, container limit 2.00 GiB (3rd in 2 h): java -Xmx2g -XX:+UseG1GC ',
+      'OOM kill: java in web/shop, container limit 2.00 GiB (3rd in 2 h), on node-7: java -Xmx2g -XX:+UseG1GC ',
       '-Dshop.database.pool.size=64 -Dshop.cache.directory=/var/cache/shop -jar /app/shop.jar ',
       '--spring.profiles.active=prod',
     ].join(''),
