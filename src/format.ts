@@ -92,6 +92,16 @@ function escaped(character: string): string {
     .join('');
 }
 
+/** East Asian letters and pictures take two columns of a terminal, marks that stand on another letter none. */
+const WIDE =
+  /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97c\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{20000}-\u{3fffd}\p{Emoji_Presentation}]/gu;
+const ON_ANOTHER = /[\p{Mn}\p{Me}]/gu;
+
+/** Columns of a terminal that printable text takes. */
+export function columnsOf(text: string): number {
+  return Array.from(text.replace(ON_ANOTHER, '').replace(WIDE, '--')).length;
+}
+
 const CUT = ' … ';
 
 /** `printable`, cut in the middle to at most `limit` UTF-16 units; neither an escape nor a character is cut in two. */

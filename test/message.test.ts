@@ -435,6 +435,18 @@ test('a storm in one sentence', () => {
   assert.match(stormSentence(bare), /: 37 of java; on node-7$/);
 });
 
+test('lines are as wide as their letters are', () => {
+  const { process, ...whole } = containerKill();
+  const command_line = `sārver ${'設定=値 '.repeat(8)}${'値'.repeat(60)} 👍👍 e\u0301e\u0301 ok`;
+  const lines = terminal({ ...whole, process: { ...process, command_line } }, FIRST, 60);
+  const columns = (line: string) => line.replace(/\p{M}/gu, '').replace(/[設定値]|👍/gu, '--').length;
+  assert.deepEqual(
+    lines.slice(1, 7).map((line) => columns(line) <= 60),
+    Array(6).fill(true),
+  );
+  assert.equal(columns(lines[4]!), 60);
+});
+
 test('whatever a process is called, each part stays one short printable line', () => {
   for (const { what, incident } of hostileKills()) {
     const { died, ...parts } = message(incident);

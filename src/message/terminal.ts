@@ -1,4 +1,4 @@
-import { clockTime, shown } from '../format.ts';
+import { clockTime, columnsOf, shown } from '../format.ts';
 import type { Incident } from '../incident.ts';
 import { type Died, messageOf } from '../message.ts';
 import type { Recurrence } from '../sink.ts';
@@ -75,15 +75,37 @@ function diedText({ process, others, command, note }: Died): string {
   return command === undefined ? `${process}${tail}` : `${process}: ${shown(command, COMMAND)}${tail}`;
 }
 
-/** At spaces, so that no line is longer than `width`; a word that is longer is cut. */
+/** At spaces, so that no line is wider than `width`; a word that is wider is cut. */
 function wrapped(text: string, width: number | undefined): string[] {
   if (width === undefined) return [text];
-  const lines = [''];
-  for (const word of text.split(' ').flatMap((word) => word.match(new RegExp(`.{1,${width}}`, 'gu')) ?? [])) {
-    const line = lines.at(-1)!;
-    if (line === '') lines[lines.length - 1] = word;
-    else if (line.length + 1 + word.length <= width) lines[lines.length - 1] = `${line} ${word}`;
-    else lines.push(word);
+  const lines: string[] = [];
+  let used = width;
+  for (const word of text.split(' ').flatMap((word) => pieces(word, width))) {
+    const columns = columnsOf(word);
+    if (used + 1 + columns <= width) {
+      lines.push(`${lines.pop()} ${word}`);
+      used += 1 + columns;
+    } else {
+      lines.push(word);
+      used = columns;
+    }
   }
   return lines;
+}
+
+function pieces(word: string, width: number): string[] {
+  const whole: string[] = [];
+  let piece = '';
+  let used = 0;
+  for (const character of word) {
+    const columns = columnsOf(character);
+    if (used + columns > width) {
+      whole.push(piece);
+      piece = '';
+      used = 0;
+    }
+    piece += character;
+    used += columns;
+  }
+  return piece === '' ? whole : [...whole, piece];
 }
