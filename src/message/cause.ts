@@ -1,5 +1,5 @@
 import { shown, size, sizeIn, sizeUnit } from '../format.ts';
-import type { Incident, LimitOwner } from '../incident.ts';
+import type { Incident, LimitOwner, Trigger } from '../incident.ts';
 import { name, node, whyUnknown } from './names.ts';
 
 /** Whose limit, in words that need no looking up. */
@@ -136,7 +136,7 @@ function isLarge(bytes: number | undefined, whole: number): bytes is number {
 
 /** `the container hit its own limit; java itself asked for the memory` */
 export function why(incident: Incident): string {
-  return [whoseShortage(incident), whoFilledIt(incident), whoAsked(incident)]
+  return [whoseShortage(incident), whoLoweredIt(incident), whoFilledIt(incident), whoAsked(incident)]
     .filter((part) => part !== undefined)
     .join('; ');
 }
@@ -220,7 +220,7 @@ function cgroupInWords(path: string): string {
  * The kernel chooses by size and priority among what it may kill, so that the victim may have held little of it. Undefined
  * where that is said already, or the victim held most of a limit that is its own.
  */
-function whoFilledIt(incident: Incident): string | undefined {
+export function whoFilledIt(incident: Incident): string | undefined {
   const { scope, usage, limit_owner: owner } = incident.oom;
   if (scope === 'cpuset' || scope === 'mempolicy') return biggestTasks(incident);
   if (scope !== 'cgroup' || owner === 'node') return undefined;
@@ -266,7 +266,7 @@ function usableMemory({ memory: stat }: Incident): number | undefined {
 }
 
 /** `biggest: chrome 3.10, postgres 2.20, java 1.90 GiB`: resident memory by the kernel's table of candidates. */
-function biggestTasks({ tasks }: Incident): string | undefined {
+export function biggestTasks({ tasks }: Incident): string | undefined {
   const biggest = [...(tasks ?? [])].sort((a, b) => b.rss - a.rss).slice(0, 3);
   if (biggest.length === 0) return undefined;
   const unit = sizeUnit(biggest[0]!.rss);
@@ -275,23 +275,33 @@ function biggestTasks({ tasks }: Incident): string | undefined {
 
 function whoAsked(incident: Incident): string | undefined {
   const { oom, process, kind } = incident;
-  if (kind !== 'oom_kill' || !oom.trigger || oom.scope === 'sysrq') return undefined;
-  const { pid, name: asker } = oom.trigger;
-  // The kernel names the thread that asked: its number need not be the pid of any process.
-  const other = `${name(asker)}${pid === undefined ? '' : ` (process or thread ${pid})`}`;
-  const isVictim = pid === undefined ? asker === process.name : pid === process.pid;
-  // A charge stops at the limit. Who lowers it under the usage is named like one who asks.
-  if (isOverLimit(incident))
-    return `the limit was lowered to less than it used, it seems${isVictim ? '' : ` by ${other}`}`;
-  if (isVictim) return `${name(process.name)} itself asked for the memory`;
+  if (kind !== 'oom_kill' || !oom.trigger || oom.scope === 'sysrq' || isOverLimit(incident)) return undefined;
+  if (isVictim(oom.trigger, incident)) return `${name(process.name)} itself asked for the memory`;
   if (isOwnThread(incident))
-    return `${name(process.name)} itself (its thread ${name(asker)}) asked for the memory`;
-  return `${other} asked for the memory`;
+    return `${name(process.name)} itself (its thread ${name(oom.trigger.name)}) asked for the memory`;
+  return `${processOrThread(oom.trigger)} asked for the memory`;
+}
+
+/** A charge stops at the limit. Whoever lowers it under the usage is named like one who asks for memory. */
+export function whoLoweredIt(incident: Incident): string | undefined {
+  if (!isOverLimit(incident)) return undefined;
+  const { trigger } = incident.oom;
+  const by = trigger && !isVictim(trigger, incident) ? ` by ${processOrThread(trigger)}` : '';
+  return `the limit was lowered to less than it used, it seems${by}`;
 }
 
 /** By more than the kernel lets slip through for what must not fail. */
 function isOverLimit({ oom: { scope, usage = 0, limit = Infinity } }: Incident): boolean {
   return scope === 'cgroup' && usage - limit > limit / 10;
+}
+
+function isVictim({ pid, name: asker }: Trigger, { process }: Incident): boolean {
+  return pid === undefined ? asker === process.name : pid === process.pid;
+}
+
+/** The kernel names the thread that asked: its number need not be the pid of any process. */
+function processOrThread({ pid, name: asker }: Trigger): string {
+  return `${name(asker)}${pid === undefined ? '' : ` (process or thread ${pid})`}`;
 }
 
 /** The victim is alone in the cgroup, and the priority of the one who asked, which all threads of a process share, is its own. */

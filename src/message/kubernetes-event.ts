@@ -4,7 +4,15 @@ import { cgroupOwner } from '../kernel/cgroup-path.ts';
 import { type InvolvedObject, isNamespace, isObjectName } from '../kubernetes/event.ts';
 import { messageOf } from '../message.ts';
 import type { Recurrence } from '../sink.ts';
-import { limitInShort, memoryInShort, ranOutAsAWhole, residentOfVictim } from './cause.ts';
+import {
+  biggestTasks,
+  limitInShort,
+  memoryInShort,
+  ranOutAsAWhole,
+  residentOfVictim,
+  whoFilledIt,
+  whoLoweredIt,
+} from './cause.ts';
 import { fitCommand } from './fit.ts';
 import { name, podAndContainer, workload } from './names.ts';
 
@@ -58,17 +66,23 @@ function fate({ kind, victims }: Incident): string {
   return victims.length > 1 ? 'were killed' : 'was killed';
 }
 
-/** `container limit 2.00 GiB, used 1.98 GiB`; where others shared the limit, with what the victim held of it. */
+/**
+ * `container limit 2.00 GiB, used 1.98 GiB`; where others shared the limit, with what the victim held of it, and who held
+ * the most where that was little.
+ */
 function cause(incident: Incident): string {
-  const { oom } = incident;
+  const { usage, limit_owner: owner } = incident.oom;
   const own = residentOfVictim(incident);
-  const held = own === undefined || oom.limit_owner === 'container' ? '' : `; it held ${size(own)}`;
-  if (ranOutAsAWhole(incident)) {
-    const left = memoryInShort(incident);
-    return `${limitInShort(incident)}${left === undefined ? '' : ` (${left})`}${held}`;
-  }
-  const used = oom.usage === undefined ? '' : `, used ${size(oom.usage)}`;
-  return `${limitInShort(incident)}${used}${held}`;
+  const held = own === undefined || owner === 'container' ? undefined : `it held ${size(own)}`;
+  const isNode = ranOutAsAWhole(incident);
+  const left = isNode ? memoryInShort(incident) : undefined;
+  const used = isNode || usage === undefined ? '' : `, used ${size(usage)}`;
+  return [
+    `${limitInShort(incident)}${left === undefined ? '' : ` (${left})`}${used}`,
+    ...(isNode ? [held, biggestTasks(incident)] : [whoLoweredIt(incident), whoFilledIt(incident) ?? held]),
+  ]
+    .filter((part) => part !== undefined)
+    .join('; ');
 }
 
 /** What the cluster says of it, where the kernel does not. */

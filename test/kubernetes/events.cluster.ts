@@ -101,7 +101,7 @@ describe('Events, as kubectl shows them', () => {
     const described = await cluster.kubectl(['describe', 'node', name]);
     assert.match(
       described,
-      /Warning {2}OOMKilled .* oom-witness .*chrome \(pid 5121\) of user-1001\.slice was killed: node-7 ran out of memory \(61 MiB left of 15\.6 GiB\); it held 3\.10 GiB\. Command: \/opt\/chrome\/chrome/,
+      /Warning {2}OOMKilled .* oom-witness .*chrome \(pid 5121\) of user-1001\.slice was killed: node-7 ran out of memory \(61 MiB left of 15\.6 GiB\); it held 3\.10 GiB; biggest: chrome 3\.10, postgres 2\.20, java 1\.90 GiB\. Command: \/opt\/chrome\/chrome/,
     );
     assert.match(
       described,

@@ -45,22 +45,33 @@ test('those that died together', () => {
   );
 });
 
-test("a limit that others shared: the victim's part of it", () => {
+test("a limit that others shared: the victim's part of it, and who held more", () => {
+  const java = containerKill().tasks![0]!;
+  const tasks = [java, { ...java, pid: 4300, name: 'envoy', rss: 2 * 1024 ** 3 }];
   assert.match(
-    eventMessage(podLimitKill(), FIRST, 'Pod'),
-    /was killed: pod limit 4\.00 GiB, used 4\.00 GiB; it held 1\.97 GiB\. Command/,
+    eventMessage({ ...podLimitKill(), tasks }, FIRST, 'Pod'),
+    /was killed: pod limit 4\.00 GiB, used 4\.00 GiB; java alone used 1\.97 GiB; biggest: envoy 2\.00, java 1\.97 GiB\. Command/,
   );
 });
 
 test('on a node: whose process it was, and what the machine had left', () => {
   assert.equal(
     eventMessage(nodeKill(), FIRST, 'Node'),
-    'chrome (pid 5121) of user-1001.slice was killed: node-7 ran out of memory (61 MiB left of 15.6 GiB); it held 3.10 GiB.' +
-      ' Command: /opt/chrome/chrome --type=renderer --lang=en',
+    'chrome (pid 5121) of user-1001.slice was killed: node-7 ran out of memory (61 MiB left of 15.6 GiB); it held 3.10 GiB;' +
+      ' biggest: chrome 3.10, postgres 2.20, java 1.90 GiB. Command: /opt/chrome/chrome --type=renderer --lang=en',
   );
   assert.match(
     eventMessage(unitKill(), FIRST, 'Node'),
     /^nginx \(pid 2210\) of nginx\.service was killed: service limit 256 MiB/,
+  );
+});
+
+test('a limit that was lowered', () => {
+  const { oom, ...rest } = containerKill();
+  const trigger = { pid: 99, name: 'runc' };
+  assert.match(
+    eventMessage({ ...rest, oom: { ...oom, limit: 1024 ** 3, trigger } }, FIRST, 'Pod'),
+    /: container limit 1\.00 GiB, used 1\.98 GiB; the limit was lowered to less than it used, it seems by runc \(process or thread 99\)\. /,
   );
 });
 
