@@ -174,12 +174,24 @@ describe('capture', () => {
       fields: { ms: 42, processes: 120 },
     });
     assert.equal(blind?.message, 'process events: blind');
+    assert.equal(blind?.level, 'warn');
     assert.equal(blind?.fields.reason, 'needs CAP_NET_ADMIN');
     assert.equal(blind?.fields.cost, 'command lines');
     assert.equal(await sample('oom_witness_reader_up{reader="kmsg"}'), 1);
     assert.equal(await sample('oom_witness_reader_up{reader="proc_connector"}'), 0);
     events.capture.readerRecovered('process events');
     assert.equal(await sample('oom_witness_reader_up{reader="proc_connector"}'), 1);
+  });
+
+  test('that no kill is seen is an error', () => {
+    const { events, said } = bench();
+    events.capture.readerBlind('kmsg', { works: false, problem: 'EIO' });
+    const [blind] = said();
+    assert.deepEqual(blind, {
+      level: 'error',
+      message: 'kmsg: blind',
+      fields: { reason: 'EIO', cost: 'kills are not seen' },
+    });
   });
 
   test('"no victim" is one line per cgroup and minute, however often it happens', async () => {

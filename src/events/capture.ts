@@ -42,14 +42,15 @@ export class CaptureEvents {
     });
   }
 
-  /** Without the kernel's log nothing is seen, for whatever reason. */
+  /** Without the kernel's log nothing is seen, for whatever reason: that is an error also for whoever reads only those. */
   readerBlind(
     reader: ReaderName,
     { problem: reason = 'no reason given', cost = 'kills are not seen' }: Reader,
   ): void {
     const name = READER_NAMES[reader];
     this.#metrics.readerUp.set({ reader: name }, 0);
-    this.#voice.repeat('warn', `blind ${name}`, `${reader}: blind`, { reason, cost });
+    const level = reader === 'process events' ? 'warn' : 'error';
+    this.#voice.repeat(level, `blind ${name}`, `${reader}: blind`, { reason, cost });
   }
 
   readerRecovered(reader: ReaderName): void {
