@@ -54,6 +54,11 @@ export function ordinal(n: number): string {
   return `${n}${teens ? 'th' : (['th', 'st', 'nd', 'rd'][n % 10] ?? 'th')}`;
 }
 
+/** `1 line`, `7 lines` */
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
+
 /** `local`: the time zone of this machine, as its other tools print it, without naming it. `utc`: with ` UTC` behind. */
 export type TimeZone = 'local' | 'utc';
 

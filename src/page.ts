@@ -1,4 +1,4 @@
-import { clockTime, duration, ordinal, printable, shown, size } from './format.ts';
+import { clockTime, counted, duration, ordinal, printable, shown, size } from './format.ts';
 import type { CaptureSource, Incident, Victim } from './incident.ts';
 import { messageOf } from './message.ts';
 import { Html, html } from './server/html.ts';
@@ -65,7 +65,7 @@ function problems({ parts }: AgentStatus): readonly Html[] {
 
 /** On its first start the agent takes what the kernel's log holds for history, and the store forgets after 30 days. */
 const NONE_KNOWN =
-  'No kill in the last 30 days, or since the agent was first started here. The kernel\u2019s log may hold earlier ones: oom-witness analyze /dev/kmsg';
+  'No kill seen in the last 30 days, or since the agent was first started here. The kernel\u2019s log may hold earlier ones: oom-witness analyze /dev/kmsg';
 
 function emptiness(isFirst: boolean): Html {
   return html`<p class="soft">${isFirst ? NONE_KNOWN : 'There are no older ones.'}</p>`;
@@ -119,7 +119,7 @@ function commandLine({ process, victims: [first] }: Incident): Html | undefined 
   const notes = [
     READ[source] + (age_ms === undefined ? '' : `, ${duration(age_ms)} before`),
     truncated ? 'cut: it was longer' : undefined,
-    redacted > 0 ? `${redacted} secret${redacted === 1 ? '' : 's'} hidden` : undefined,
+    redacted > 0 ? `${counted(redacted, 'secret')} hidden` : undefined,
   ].filter((note) => note !== undefined);
   return html`<h3>Command line (${notes.join('; ')})</h3>
 <pre>${wholeWords(shown(process.command_line, COMMAND_IN_DETAILS))}</pre>

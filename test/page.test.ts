@@ -80,7 +80,10 @@ describe('what a person reads', () => {
   });
 
   test('nothing yet is good news; what does not work stands on top', () => {
-    assert.match(textOf(pageOf()), /No kill in the last 30 days, or since the agent was first started here/);
+    assert.match(
+      textOf(pageOf()),
+      /No kill seen in the last 30 days, or since the agent was first started here/,
+    );
     assert.doesNotMatch(
       textOf(pageOf()),
       /nothing on this machine/,

@@ -1,4 +1,5 @@
 import { uptime } from 'node:os';
+import { counted } from '../format.ts';
 import { DEFAULT_PATHS, readHost } from '../host.ts';
 import type { Incident } from '../incident.ts';
 import { jsonLine } from '../json-line.ts';
@@ -66,10 +67,12 @@ export async function runAnalyze(files: readonly string[], io: AnalyzeIo): Promi
     );
   if (kills === 0 && !failed) {
     const notes = [
-      ...(noVictims > 0 ? [`${noVictims} times the OOM killer found nobody to kill`] : []),
+      ...(noVictims > 0 ? [`${counted(noVictims, 'time')} the OOM killer found nobody to kill`] : []),
       ...unknown.map((name) => `${name} is in no known format of a kernel log`),
     ];
-    io.stderr.write(`oom-witness: ${[`${lines} lines read, no OOM kill found`, ...notes].join('; ')}\n`);
+    io.stderr.write(
+      `oom-witness: ${[`${counted(lines, 'line')} read, no OOM kill found`, ...notes].join('; ')}\n`,
+    );
   }
   return failed ? 2 : 0;
 }

@@ -122,6 +122,11 @@ test('no kill is no error: one line says how much was read', async (t) => {
   });
 });
 
+test('one is one', async (t) => {
+  const { stderr } = await run([file(t, 'syslog', 'Nov 21 03:14:15 node-7 kernel: usb 1-1: new device')]);
+  assert.equal(stderr, 'oom-witness: 1 line read, no OOM kill found\n');
+});
+
 test('nor is a log of something else, but it is said', async (t) => {
   const path = file(t, 'access.log', 'GET / 200\nGET /x 404\n');
   assert.deepEqual(await run([path]), {
