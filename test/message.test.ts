@@ -311,6 +311,31 @@ test('what no kill frees is said where it is most', () => {
   assert.doesNotMatch(why(500 * MiB), /tmpfs/);
 });
 
+test('the limit of all pods is not one of "a group of services"', () => {
+  const { oom, ...rest } = containerKill();
+  for (const limit_cgroup of ['/kubepods.slice', '/kubepods', '/kubelet.slice/kubelet-kubepods.slice']) {
+    const said = message({
+      ...rest,
+      oom: { ...oom, limit_cgroup, limit_owner: 'slice', limit: 30 * 1024 * MiB },
+    });
+    assert.match(said.memory!, /^1\.98 GiB of all pods' limit of 30\.0 GiB/);
+    assert.match(
+      said.why,
+      /^all pods of this node together hit their limit of 30\.0 GiB \(the node's allocatable memory\); java alone used 1\.97 GiB; /,
+    );
+    assert.match(said.sentence, /^OOM kill: java in web\/shop, all pods' limit 30\.0 GiB, on /);
+  }
+});
+
+test('memory below its limit is explained by what is in swap', () => {
+  const { oom, ...rest } = containerKill();
+  const swapped = { ...oom, usage: 1200 * MiB, swap_limit: 1024 * MiB, swap_usage: 1800 * MiB };
+  const { memory, why } = message({ ...rest, oom: swapped, tasks: nodeKill().tasks });
+  assert.match(memory!, /^1\.17 GiB of the container's limit of 2\.00 GiB \(.*\), and 1\.76 GiB in swap$/);
+  assert.doesNotMatch(why, /alone used/);
+  assert.doesNotMatch(message({ ...rest, oom }).memory!, /swap/);
+});
+
 test('a limit far below the usage has been lowered, and the one whom the kernel names has not asked for memory', () => {
   const { oom, ...rest } = containerKill();
   const why = (changes: Partial<Incident['oom']>) => message({ ...rest, oom: { ...oom, ...changes } }).why;

@@ -98,6 +98,11 @@ export function limitOwner(limitCgroup: string, taskCgroup?: string): LimitOwner
   }
 }
 
+/** The cgroup of all pods of a node. kubelet limits it to what the node has for pods: its allocatable memory. */
+export function isOfAllPods(path: string): boolean {
+  return levelsOf(path).at(-1)?.kind === 'kubepods';
+}
+
 /** Whether `path` is `ancestor` or lies below it. */
 export function isWithin(path: string, ancestor: string): boolean {
   return path === ancestor || ancestor === '/' || path.startsWith(`${ancestor}/`);

@@ -1,5 +1,6 @@
 import { shown, size, sizeIn, sizeUnit } from '../format.ts';
-import type { Incident, LimitOwner, Trigger } from '../incident.ts';
+import type { Incident, LimitOwner, Oom, Trigger } from '../incident.ts';
+import { isOfAllPods } from '../kernel/cgroup-path.ts';
 import { name, node, whyUnknown } from './names.ts';
 
 /** Whose limit, in words that need no looking up. */
@@ -16,6 +17,17 @@ export function ranOutAsAWhole(incident: Incident): boolean {
   return incident.oom.scope === 'node';
 }
 
+/** What kubelet leaves to the pods of a node. Its cgroup is a slice, or a plain group, by name only. */
+function isAllocatable({ limit_cgroup: cgroup }: Oom): boolean {
+  return cgroup !== undefined && isOfAllPods(cgroup);
+}
+
+/** `container limit`, `pod limit` */
+function limitNamed(oom: Oom): string {
+  if (isAllocatable(oom)) return "all pods' limit";
+  return `${oom.limit_owner ? LIMIT_OF[oom.limit_owner] : 'cgroup'} limit`;
+}
+
 /** `container limit 2.00 GiB`, `node-7 ran out of memory`: the shortest answer to "whose limit". */
 export function limitInShort(incident: Incident): string {
   const { scope, limit, limit_owner: owner } = incident.oom;
@@ -30,8 +42,7 @@ export function limitInShort(incident: Incident): string {
     case 'cgroup':
     case 'unknown': {
       if (limit === undefined && owner === undefined) return 'limit unknown';
-      const of = owner ? LIMIT_OF[owner] : 'cgroup';
-      return `${of} limit ${limit === undefined ? 'unknown' : size(limit)}`;
+      return `${limitNamed(incident.oom)} ${limit === undefined ? 'unknown' : size(limit)}`;
     }
   }
 }
@@ -43,11 +54,10 @@ export function limitInShort(incident: Incident): string {
 export function memory(incident: Incident): string | undefined {
   const { scope, usage, limit, limit_owner: owner } = incident.oom;
   if (scope !== 'cgroup' && scope !== 'unknown') return undefined;
-  const of = owner ? LIMIT_OF[owner] : 'cgroup';
   if (usage !== undefined) {
-    const bound =
-      limit === undefined ? 'without a limit of its own' : `of the ${of}'s limit of ${size(limit)}`;
-    return `${size(usage)} ${bound}${composition(incident, usage)}`;
+    const whose = isAllocatable(incident.oom) ? "all pods'" : `the ${owner ? LIMIT_OF[owner] : 'cgroup'}'s`;
+    const bound = limit === undefined ? 'without a limit of its own' : `of ${whose} limit of ${size(limit)}`;
+    return `${size(usage)} ${bound}${composition(incident, usage)}${inSwap(incident)}`;
   }
   const reason = whyUnknown(incident, 'oom.usage', 'oom.limit', 'oom', 'oom.trigger');
   // `why` stands below: one reason for both is said there.
@@ -55,6 +65,11 @@ export function memory(incident: Incident): string | undefined {
   const unknown = `usage and limit unknown${isSaid ? '' : `: ${reason}`}`;
   const own = residentOfVictim(incident);
   return own === undefined ? unknown : `${name(incident.process.name)} held ${size(own)}; ${unknown}`;
+}
+
+/** Where a limit holds for memory and swap together, as of Docker on cgroups of version 1, the memory alone may be far from it. */
+export function inSwap({ oom: { usage = 0, swap_usage: swap } }: Incident): string {
+  return isLarge(swap, usage) ? `, and ${size(swap)} in swap` : '';
 }
 
 /** `1.98 of 2.00 GiB`, `61 MiB left of 15.6 GiB`; undefined where the kernel did not say. */
@@ -66,7 +81,7 @@ export function memoryInShort(incident: Incident): string | undefined {
   if (oom.usage === undefined) return undefined;
   if (oom.limit === undefined) return `${size(oom.usage)}, no limit`;
   const unit = sizeUnit(oom.limit);
-  return `${sizeIn(unit, oom.usage)} of ${sizeIn(unit, oom.limit)} ${unit}`;
+  return `${sizeIn(unit, oom.usage)} of ${sizeIn(unit, oom.limit)} ${unit}${inSwap(incident)}`;
 }
 
 /** `the container's own`, `the pod's (containers together)` */
@@ -84,6 +99,7 @@ export function whoseLimit(incident: Incident): string {
     case 'unknown':
       break;
   }
+  if (isAllocatable(oom)) return "all pods' of the node (its allocatable memory)";
   switch (oom.limit_owner) {
     case 'container':
       return "the container's own";
@@ -164,6 +180,8 @@ function whoseShortage(incident: Incident): string {
 function limitHit(incident: Incident, hit: string): string {
   const { limit, limit_cgroup: cgroup, limit_owner: owner } = incident.oom;
   const of = limit === undefined ? '' : ` of ${size(limit)}`;
+  if (isAllocatable(incident.oom))
+    return `all pods of this node together ${hit} their limit${of} (the node's allocatable memory)`;
   switch (owner) {
     case 'container':
       return `the container ${hit} its own limit${setting(incident)}`;
@@ -221,12 +239,13 @@ function cgroupInWords(path: string): string {
  * where that is said already, or the victim held most of a limit that is its own.
  */
 export function whoFilledIt(incident: Incident): string | undefined {
-  const { scope, usage, limit_owner: owner } = incident.oom;
+  const { scope, usage, swap_usage: swap = 0, limit_owner: owner } = incident.oom;
   if (scope === 'cpuset' || scope === 'mempolicy') return biggestTasks(incident);
   if (scope !== 'cgroup' || owner === 'node') return undefined;
   const own = residentOfVictim(incident);
   const isShared = owner === 'pod' || owner === 'qos' || owner === 'slice';
-  const heldLittle = own !== undefined && usage !== undefined && own < usage / 2;
+  // What the victim had in swap is not known, so where there is much, nothing is said of its part.
+  const heldLittle = own !== undefined && usage !== undefined && swap < usage / 10 && own < usage / 2;
   const files = sharedMemory(incident);
   const parts = [
     own !== undefined && (isShared || heldLittle)

@@ -6,6 +6,7 @@ import { messageOf } from '../message.ts';
 import type { Recurrence } from '../sink.ts';
 import {
   biggestTasks,
+  inSwap,
   limitInShort,
   memoryInShort,
   ranOutAsAWhole,
@@ -76,7 +77,7 @@ function cause(incident: Incident): string {
   const held = own === undefined || owner === 'container' ? undefined : `it held ${size(own)}`;
   const isNode = ranOutAsAWhole(incident);
   const left = isNode ? memoryInShort(incident) : undefined;
-  const used = isNode || usage === undefined ? '' : `, used ${size(usage)}`;
+  const used = isNode || usage === undefined ? '' : `, used ${size(usage)}${inSwap(incident)}`;
   return [
     `${limitInShort(incident)}${left === undefined ? '' : ` (${left})`}${used}`,
     ...(isNode ? [held, biggestTasks(incident)] : [whoLoweredIt(incident), whoFilledIt(incident) ?? held]),

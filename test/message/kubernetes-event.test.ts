@@ -66,6 +66,15 @@ test('on a node: whose process it was, and what the machine had left', () => {
   );
 });
 
+test('memory far below its limit is told with what is in swap', () => {
+  const { oom, ...rest } = containerKill();
+  const swapped = { ...oom, usage: 1200 * 1024 ** 2, swap_usage: 1800 * 1024 ** 2 };
+  assert.match(
+    eventMessage({ ...rest, oom: swapped }, FIRST, 'Pod'),
+    /: container limit 2\.00 GiB, used 1\.17 GiB, and 1\.76 GiB in swap\. /,
+  );
+});
+
 test('a limit that was lowered', () => {
   const { oom, ...rest } = containerKill();
   const trigger = { pid: 99, name: 'runc' };
