@@ -361,6 +361,20 @@ test('a thread that asked for the memory belongs to the only process there', () 
   assert.match(why({ oom: { ...oom, trigger: { ...thread, oom_score_adj: -999 } } }), other);
 });
 
+test('of a machine that ran out, what no process holds and what was left of swap', () => {
+  const whole = nodeKill();
+  const why = (changes: Record<string, number>) =>
+    message({ ...whole, memory: { ...whole.memory, ...changes } }).why;
+  const GiB = 1024 * MiB;
+  assert.match(
+    why({ shmem: 3 * GiB, slab_unreclaimable: 6 * GiB }),
+    /^the machine had 61 MiB left of 15\.6 GiB; biggest: .* GiB; tmpfs and shared memory hold 3\.00 GiB; the kernel itself holds 6\.00 GiB; postgres /,
+  );
+  assert.doesNotMatch(why({ shmem: GiB, slab_unreclaimable: GiB }), /hold/);
+  assert.match(why({ free_swap: 0, total_swap: 2 * GiB }), / of 15\.6 GiB, and 0 MiB of 2\.00 GiB of swap; /);
+  assert.doesNotMatch(why({ free_swap: 0, total_swap: 0 }), /swap/);
+});
+
 test('a machine with much left could not give it in one piece', () => {
   const { oom, memory, ...rest } = nodeKill();
   const why = (order: number, free: number) =>

@@ -266,9 +266,26 @@ function machine(incident: Incident): string {
   const left =
     free === undefined
       ? `${node(incident)} ran out of memory${doubt === undefined ? '' : ` (${doubt})`}`
-      : `the machine had ${size(free)} left${total === undefined ? '' : ` of ${size(total)}`}`;
-  const biggest = biggestTasks(incident);
-  return [left, inOnePiece(incident), biggest].filter((part) => part !== undefined).join('; ');
+      : `the machine had ${size(free)} left${total === undefined ? '' : ` of ${size(total)}`}${leftOfSwap(incident)}`;
+  return [left, inOnePiece(incident), biggestTasks(incident), beyondProcesses(incident)]
+    .filter((part) => part !== undefined)
+    .join('; ');
+}
+
+function leftOfSwap({ memory: stat }: Incident): string {
+  const { free_swap: free, total_swap: total = 0 } = stat ?? {};
+  return free === undefined || total === 0 ? '' : `, and ${size(free)} of ${size(total)} of swap`;
+}
+
+/** Of a machine: what no process in the table answers for, so that the biggest ones are not all of it. */
+export function beyondProcesses(incident: Incident): string | undefined {
+  const total = usableMemory(incident);
+  const { shmem, slab_unreclaimable: slab } = incident.memory ?? {};
+  if (total === undefined) return undefined;
+  const parts = [];
+  if (isLarge(shmem, total)) parts.push(`tmpfs and shared memory hold ${size(shmem)}`);
+  if (isLarge(slab, total)) parts.push(`the kernel itself holds ${size(slab)}`);
+  return parts.length > 0 ? parts.join('; ') : undefined;
 }
 
 /** Why much can be left: several pages side by side were wanted. */

@@ -5,6 +5,7 @@ import { type InvolvedObject, isNamespace, isObjectName } from '../kubernetes/ev
 import { messageOf } from '../message.ts';
 import type { Recurrence } from '../sink.ts';
 import {
+  beyondProcesses,
   biggestTasks,
   inSwap,
   limitInShort,
@@ -80,7 +81,9 @@ function cause(incident: Incident): string {
   const used = isNode || usage === undefined ? '' : `, used ${size(usage)}${inSwap(incident)}`;
   return [
     `${limitInShort(incident)}${left === undefined ? '' : ` (${left})`}${used}`,
-    ...(isNode ? [held, biggestTasks(incident)] : [whoLoweredIt(incident), whoFilledIt(incident) ?? held]),
+    ...(isNode
+      ? [held, biggestTasks(incident), beyondProcesses(incident)]
+      : [whoLoweredIt(incident), whoFilledIt(incident) ?? held]),
   ]
     .filter((part) => part !== undefined)
     .join('; ');

@@ -60,6 +60,11 @@ test('on a node: whose process it was, and what the machine had left', () => {
     'chrome (pid 5121) of user-1001.slice was killed: node-7 ran out of memory (61 MiB left of 15.6 GiB); it held 3.10 GiB;' +
       ' biggest: chrome 3.10, postgres 2.20, java 1.90 GiB. Command: /opt/chrome/chrome --type=renderer --lang=en',
   );
+  const { memory, ...rest } = nodeKill();
+  assert.match(
+    eventMessage({ ...rest, memory: { ...memory, slab_unreclaimable: 9 * 1024 ** 3 } }, FIRST, 'Node'),
+    /java 1\.90 GiB; the kernel itself holds 9\.00 GiB\. Command/,
+  );
   assert.match(
     eventMessage(unitKill(), FIRST, 'Node'),
     /^nginx \(pid 2210\) of nginx\.service was killed: service limit 256 MiB/,
