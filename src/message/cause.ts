@@ -38,7 +38,7 @@ export function limitInShort(incident: Incident): string {
     case 'mempolicy':
       return 'the NUMA nodes it may use were full';
     case 'sysrq':
-      return 'killed by hand (SysRq f)';
+      return 'by hand (SysRq f)';
     case 'cgroup':
     case 'unknown': {
       if (limit === undefined && owner === undefined) return 'limit unknown';

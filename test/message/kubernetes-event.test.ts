@@ -89,6 +89,15 @@ test('a limit that was lowered', () => {
   );
 });
 
+test('a kill by hand is said once', () => {
+  const { oom, ...rest } = containerKill();
+  const byHand = { ...oom, scope: 'sysrq', limit_owner: undefined, usage: undefined } as const;
+  assert.match(
+    eventMessage({ ...rest, oom: byHand }, FIRST, 'Pod'),
+    /^java \(pid 4243\) in container shop was killed: by hand \(SysRq f\); it held 1\.97 GiB\. /,
+  );
+});
+
 test('what is not known is said', () => {
   assert.equal(
     eventMessage(killWithoutCommandLine(), FIRST, 'Node'),
