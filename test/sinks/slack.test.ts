@@ -297,15 +297,6 @@ test('a storm is one message', async (t) => {
   assert.equal(attachments[0]!.color, '#d40e0d');
 });
 
-test('a storm in a whole cluster is not said to be on its first node', async (t) => {
-  const deliveries = storm(12).map(({ incident, recurrence }, index) => ({
-    incident: { ...incident, k8s: { ...incident.k8s, node: { name: `node-${index % 3}` } } },
-    recurrence,
-  }));
-  const [payload] = await posted(t, deliveries);
-  assert.equal(payload!.blocks[0]!.text!.text, '12 OOM kills on 3 nodes');
-});
-
 test('five at once are five messages, six are one', async (t) => {
   assert.equal((await posted(t, storm(5))).length, 5);
   assert.equal((await posted(t, storm(6))).length, 1);
