@@ -16,17 +16,16 @@ export class Literals<T> {
   readonly next: Uint16Array;
   /** For each state whether a literal ends there, and which: the longest. */
   readonly ends: Uint8Array;
-  readonly #found: (Found<T> | undefined)[] = [undefined];
+  readonly #found: (Found<T> | undefined)[] = [];
 
   constructor(table: Iterable<readonly [literal: string, value: T]>) {
     const rows = [...table].map(([literal, value]) => ({ literal: literal.toLowerCase(), value }));
     this.width = this.#classify(rows.map(({ literal }) => literal).join(''));
-    const states = rows.reduce((sum, { literal }) => sum + literal.length, 1);
-    if (states > 0xffff) throw new RangeError(`${states} states`);
-    const next = new Uint16Array(states * this.width);
-    for (const { literal, value } of rows) this.#addBranch(next, literal, value);
-    this.next = next.slice(0, this.#found.length * this.width);
-    this.#addFailures();
+    const tree: Branches[] = [new Map()];
+    for (const { literal, value } of rows) this.#addBranch(tree, literal, value);
+    if (tree.length > 0xffff) throw new RangeError(`${tree.length} states`);
+    this.next = new Uint16Array(tree.length * this.width);
+    this.#connect(tree);
     this.ends = Uint8Array.from(this.#found, (found) => (found ? 1 : 0));
   }
 
@@ -47,36 +46,38 @@ export class Literals<T> {
     return width;
   }
 
-  #addBranch(next: Uint16Array, literal: string, value: T): void {
+  #addBranch(tree: Branches[], literal: string, value: T): void {
     let state = ROOT;
     for (let i = 0; i < literal.length; i++) {
-      const at = state * this.width + this.classes[literal.charCodeAt(i)]!;
-      if (next[at] === ROOT) next[at] = this.#found.push(undefined) - 1;
-      state = next[at]!;
+      const kind = this.classes[literal.charCodeAt(i)]!;
+      const branches = tree[state]!;
+      state = branches.get(kind) ?? tree.push(new Map()) - 1;
+      branches.set(kind, state);
     }
     this.#found[state] = { length: literal.length, value };
   }
 
-  /** Where a state has no way on, it goes on as the longest end of what it has read would. */
-  #addFailures(): void {
+  /** Where a state has no branch, it goes on as the longest end of what it has read would. Those nearer to the root come first. */
+  #connect(tree: readonly Branches[]): void {
     const { next, width } = this;
-    const failures = new Uint16Array(this.#found.length);
-    const queue = [...next.subarray(0, width)].filter((state) => state !== ROOT);
+    const longestEnds = new Uint16Array(tree.length);
+    const queue = [ROOT];
     for (const state of queue) {
-      const failure = failures[state]!;
-      this.#found[state] ??= this.#found[failure];
-      for (let kind = 0; kind < width; kind++) {
-        const child = next[state * width + kind]!;
-        const other = next[failure * width + kind]!;
-        if (child === ROOT) next[state * width + kind] = other;
-        else {
-          failures[child] = other;
-          queue.push(child);
-        }
+      const end = longestEnds[state]!;
+      this.#found[state] ??= this.#found[end];
+      next.copyWithin(state * width, end * width, (end + 1) * width);
+      for (const [kind, child] of tree[state]!) {
+        // Of the root, which has read nothing, no end is left.
+        longestEnds[child] = next[state * width + kind]!;
+        next[state * width + kind] = child;
+        queue.push(child);
       }
     }
   }
 }
+
+/** For each class the state that it leads to. */
+type Branches = Map<number, number>;
 
 interface Found<T> {
   readonly length: number;
