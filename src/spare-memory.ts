@@ -39,12 +39,13 @@ export function giveBackSpareMemory(shrinkStore: () => void): () => void {
   const spare = new SpareMemory(() => {
     shrinkStore();
     collectGarbage();
-    trimArenas();
   });
   let timer: NodeJS.Timeout;
   const lookIn = (ms: number) => {
     timer = setTimeout(() => {
       spare.look();
+      // Whatever the heap holds: each function that grows hot takes its compilers up to 1 MB of malloc's.
+      trimArenas();
       lookIn(LOOK_MS);
     }, ms);
   };
@@ -76,14 +77,14 @@ export function collectGarbage(): void {
   for (const flag of FLAGS) setFlagsFromString(`--no-${flag}`);
 }
 
+let libc: ReturnType<typeof loadFunctions<{ malloc_trim(pad: bigint): number }>> | undefined;
+
 /**
  * glibc keeps what was freed, in as many arenas as there are threads: 3 MB after the start, most of it V8's compilers'.
  * 1 to 2 ms for the arenas of all threads. Without node:ffi, nothing happens. (`npm start` sets MALLOC_ARENA_MAX=1: of one
  * arena for all threads more can be given back, 1.5 MB.)
  */
 export function trimArenas(): void {
-  const libc = loadFunctions<{ malloc_trim(pad: bigint): number }>({
-    malloc_trim: { arguments: ['u64'], return: 'i32' },
-  });
+  libc ??= loadFunctions({ malloc_trim: { arguments: ['u64'], return: 'i32' } });
   if ('functions' in libc) libc.functions.malloc_trim(0n);
 }
