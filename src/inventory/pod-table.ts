@@ -29,10 +29,10 @@ interface Entry {
   readonly instances: Map<string, string>;
   /** Container name -> its instance when a start was last told. */
   readonly running: Map<string, string | undefined>;
-  /** Instances whose end was told. */
-  readonly ended: Set<string>;
+  /** Instances whose end was told. Most pods have none, and an empty set takes 150 bytes. */
+  ended?: Set<string>;
   /** Container name -> its restart count when a restart was last told. */
-  readonly restarts: Map<string, number>;
+  restarts?: Map<string, number>;
 }
 
 /** A kill may be told after its pod was deleted: a log that is read late, a queue that was stuck. */
@@ -143,8 +143,6 @@ export class PodTable {
       pod,
       instances: new Map(),
       running: new Map(),
-      ended: new Set(),
-      restarts: new Map(),
     };
     this.#byUid.set(pod.uid, entry);
     this.#uidByName.set(nameOf(pod), pod.uid);
@@ -161,28 +159,31 @@ export class PodTable {
     for (const [oldest] of instances) {
       if (instances.size <= INSTANCE_LIMIT) break;
       instances.delete(oldest);
-      ended.delete(oldest);
+      ended?.delete(oldest);
       this.#uidByContainer.delete(oldest);
     }
   }
 
   /** First how the earlier instance ended, then that it runs (again), then how the newest ended. */
   #tellEnds(entry: Entry, container: KnownPodContainer): void {
-    const { pod, restarts } = entry;
+    const { pod } = entry;
     const { name, id, previous, terminated, restartCount, running } = container;
     if (previous !== undefined) this.#tellEnd(entry, container, previous);
     if (running && !(entry.running.has(name) && entry.running.get(name) === id)) {
       entry.running.set(name, id);
       this.#tell((listener) => listener.started?.(pod, container));
     }
-    if (previous !== undefined && running && restarts.get(name) !== restartCount) {
-      restarts.set(name, restartCount);
+    if (previous !== undefined && running && entry.restarts?.get(name) !== restartCount) {
+      entry.restarts = (entry.restarts ?? new Map()).set(name, restartCount);
       this.#tell((listener) => listener.restarted?.(pod, container, previous));
     }
     if (terminated !== undefined) this.#tellEnd(entry, container, terminated);
   }
 
-  #tellEnd({ pod, ended }: Entry, container: KnownPodContainer, termination: Termination): void {
+  #tellEnd(entry: Entry, container: KnownPodContainer, termination: Termination): void {
+    const { pod } = entry;
+    entry.ended ??= new Set();
+    const { ended } = entry;
     const instance = termination.containerId ?? `${container.name} ${termination.finishedAt}`;
     if (ended.has(instance)) return;
     ended.add(instance);

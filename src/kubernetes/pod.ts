@@ -84,6 +84,9 @@ const CONTAINER_LIMIT = 128;
 
 type Json = Readonly<Record<string, unknown>>;
 
+/** One for all pods: most have no chosen label, and no chosen annotation. */
+const NONE = Object.freeze({});
+
 const KINDS = [
   { kind: 'container', spec: 'containers', status: 'containerStatuses' },
   { kind: 'init', spec: 'initContainers', status: 'initContainerStatuses' },
@@ -180,8 +183,9 @@ function splitId(text: string | undefined): { readonly runtime?: string; readonl
   return { ...present('runtime', runtime), ...present('id', id) };
 }
 
-function kept(all: Json, names: ReadonlySet<string>): Record<string, string> {
+function kept(all: Json, names: ReadonlySet<string>): Readonly<Record<string, string>> {
   const entries = Object.entries(all).filter(([name]) => names.has('*') || names.has(name));
+  if (entries.length === 0) return NONE;
   return Object.fromEntries(entries.map(([name, value]) => [name, bounded(String(value))]));
 }
 

@@ -21,8 +21,8 @@ export function killLabels({ k8s, container }: Incident): KillLabels {
 
 interface Subject {
   readonly labels: KillLabels;
-  /** The time of the last kill in each, Unix time in seconds; undefined: none yet. */
-  readonly lastKills: Map<OomScope, number | undefined>;
+  /** The time of the last kill in each that has a series, Unix time in seconds; 0: none yet. */
+  readonly lastKills: { [scope in OomScope]?: number };
   /** What happened to it has been read by somebody. */
   scraped: boolean;
   /** It will not be killed again. */
@@ -60,8 +60,8 @@ export class KillSeries {
     subject.scraped = false;
     this.#count(subject, scope, victims);
     // A log that is read late tells of older ones.
-    const lastKill = Math.max(subject.lastKills.get(scope) ?? 0, time);
-    subject.lastKills.set(scope, lastKill);
+    const lastKill = Math.max(subject.lastKills[scope] ?? 0, time);
+    subject.lastKills[scope] = lastKill;
     this.#lastKill.set({ ...labels, scope }, lastKill);
   }
 
@@ -89,7 +89,7 @@ export class KillSeries {
     if (this.#subjects.size >= LIMIT) this.#makeRoom();
     const subject: Subject = {
       labels,
-      lastKills: new Map(),
+      lastKills: {},
       scraped: false,
       leaving: false,
     };
@@ -106,12 +106,12 @@ export class KillSeries {
   }
 
   #count({ labels, lastKills }: Subject, scope: OomScope, victims: number): void {
-    lastKills.set(scope, lastKills.get(scope));
+    lastKills[scope] ??= 0;
     this.#kills.inc({ ...labels, scope }, victims);
   }
 
   #remove(key: string, { labels, lastKills }: Subject): void {
-    for (const scope of lastKills.keys()) {
+    for (const scope of Object.keys(lastKills)) {
       this.#kills.remove({ ...labels, scope });
       this.#lastKill.remove({ ...labels, scope });
     }
