@@ -55,11 +55,10 @@ export class BenchAgent {
       path.join(ROOT, 'dist/src/main.js'),
       ...['--stdout', stdout, '--state-dir', folder, '--listen', 'off', ...args],
     ];
+    // Authorities that this machine trusts beside those of Node.js: with Kubernetes they took 0.8 MB.
+    const ownEnv = { ...process.env, NODE_EXTRA_CA_CERTS: undefined, MALLOC_ARENA_MAX: '1', ...env };
     const spawned = process.hrtime.bigint();
-    const child = spawn(command as string, argv, {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, MALLOC_ARENA_MAX: '1', ...env },
-    });
+    const child = spawn(command as string, argv, { stdio: ['ignore', 'pipe', 'pipe'], env: ownEnv });
     const agent = new BenchAgent(child, folder);
     createInterface({ input: child.stdout }).on('line', (line) => {
       agent.told.push({ at: process.hrtime.bigint(), incident: JSON.parse(line) });
