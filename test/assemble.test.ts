@@ -437,6 +437,17 @@ describe('scopes', () => {
       assert.equal(reports[0]?.unknown['oom.scope'], undefined);
     });
 
+  test('before 2.6.36 the words of the kill tell a cpuset and a memory policy', () => {
+    for (const [words, scope] of [
+      ['No available memory in cpuset', 'cpuset'],
+      ['No available memory (MPOL_BIND)', 'mempolicy'],
+    ] as const) {
+      const [report] = assemble(log(header('a'), `${words}: Killed process 7 (a).`)).reports;
+      assert.equal(report?.oom.scope, scope);
+      assert.equal(report?.unknown['oom.scope'], undefined);
+    }
+  });
+
   test('CONSTRAINT_NONE with a cgroup is that cgroup', () => {
     const { reports } = assemble(log(header('a'), choice(1, '/a/b', 'CONSTRAINT_NONE'), kill(1)));
     assert.partialDeepStrictEqual(reports[0]?.oom, { scope: 'cgroup', limit_cgroup: '/a' });

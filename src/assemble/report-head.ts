@@ -156,7 +156,8 @@ export class ReportHead {
       default:
         return 'unknown';
     }
-    if (prefix === 'cgroup') return 'cgroup';
+    if (prefix === 'cgroup' || prefix === 'cpuset') return prefix;
+    if (prefix === 'memory-policy') return 'mempolicy';
     if (prefix === undefined) {
       unknown['oom.scope'] = 'the kernel printed the kill without its reason';
       return 'unknown';

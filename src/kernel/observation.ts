@@ -1,7 +1,7 @@
 import type { VictimMemory } from '../incident.ts';
 
 /** The words before `Killed process`: which limit was hit, as far as a kill without its header tells. */
-export type KillPrefix = 'cgroup' | 'node' | 'allocating-task';
+export type KillPrefix = 'cgroup' | 'node' | 'allocating-task' | 'cpuset' | 'memory-policy';
 
 /** What one line of the kernel's log says about the OOM killer. */
 export type Observation =

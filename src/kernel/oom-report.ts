@@ -1,5 +1,5 @@
 /**
- * The lines of the kernel's OOM killer as typed observations (mm/oom_kill.c, mm/memcontrol.c, mm/show_mem.c; 2.6.32 to 7.x).
+ * The lines of the kernel's OOM killer as typed observations (mm/oom_kill.c, mm/memcontrol.c, mm/show_mem.c; 2.6.16 to 7.x).
  *
  * Names of processes are hostile: any 15 bytes. So each line is anchored at both ends, and what follows a name is read
  * from the right. Bytes are bytes. A number that is too large to be exact stands for "unlimited" or nonsense: absent.
@@ -24,7 +24,7 @@ const SPACE = 0x20;
 const LONGEST_RECORD = 16 << 10;
 
 const HEADER =
-  /^(.*) invoked oom-killer: gfp_mask=(0x[0-9a-f]+(?:\([^)]*\))?)(?:, nodemask=[^=]*)?, +order=(-?\d+)(?:, oom_adj=-?\d+)?(?:, oom_score_adj=(-?\d+))?$/s;
+  /^(.*) invoked oom-killer: gfp_mask=(0x[0-9a-f]+(?:\([^)]*\))?)(?:, nodemask=[^=]*)?, +order=(-?\d+)(?:, oom(?:_|kill)adj=-?\d+)?(?:, oom_score_adj=(-?\d+))?$/s;
 const CPU = /^CPU: \d+ (?:UID: \d+ )?PID: (\d+) Comm: (.*)$/s;
 /** Before 3.10. A process can be named like its start, so the words after the name have to be there, too. */
 const OLD_CPU = /^Pid: (\d+), comm: (.* (?:Not t|T)ainted.*)$/s;
@@ -39,17 +39,28 @@ const PREFIXES: Readonly<Record<string, KillPrefix>> = {
   'Memory cgroup out of memory': 'cgroup',
   'Out of memory': 'node',
   'Out of memory (oom_kill_allocating_task)': 'allocating-task',
+  // Before 2.6.36, and before 2.6.18.
+  'No available memory in cpuset': 'cpuset',
+  'No available memory (MPOL_BIND)': 'memory-policy',
+  'Out of Memory': 'node',
 };
-const PREFIX = '(Memory cgroup out of memory|Out of memory(?: \\(oom_kill_allocating_task\\))?)';
+const PREFIX =
+  '(Memory cgroup out of memory|Out of [Mm]emory(?: \\(oom_kill_allocating_task\\))?|No available memory (?:in cpuset|\\(MPOL_BIND\\)))';
 const OLD_CHOICE = new RegExp(
-  `^${PREFIX}: [Kk]ill process (\\d+) \\((.*)\\) score \\d+ or (?:sacrifice|(a)) child$`,
+  `^${PREFIX}: [Kk]ill process (\\d+) \\((.*)\\) score \\d+ (?:or (?:sacrifice|(a)) child|and children\\.)$`,
   's',
 );
 const KILL = new RegExp(
   `^(?:${PREFIX}: )?Killed process (\\d+),?(?: UID (\\d+),)? \\((.*)\\),?(?: UID (\\d+),)?(?: in VE "[^"]*")? ((?:total-vm|vsz):\\d+kB[^()]*)$`,
   's',
 );
-const BARE_KILL = /^Killed process (\d+) \((.*)\)$/s;
+/** Before 2.6.28 it is a sentence, without sizes. */
+const SENTENCE = new RegExp(`^${PREFIX}: Killed process (\\d+),?(?: UID (\\d+),)? \\((.*)\\)\\.$`, 's');
+/** Where its sizes would begin it ends, or is cut: journalctl shows that by a last character. */
+const BARE_KILL = new RegExp(
+  `^(?:${PREFIX}: )?Killed process (\\d+),?(?: UID (\\d+),)? \\((.*)\\)(?: t[-:a-z\\d]*)?[>…]?$`,
+  's',
+);
 const EXITING = new RegExp(
   `^(?:${PREFIX}: )?OOM victim (\\d+) \\(.*\\) is already exiting\\. Skip killing the task$`,
   's',
@@ -77,11 +88,11 @@ function observeByStart(text: string): Observation | undefined {
     case 0x4b: // K
     case 0x4d: // M
     case 0x4f: // O
-      if (text === 'Mem-Info:') return { kind: 'node-statistics' };
+      if (/^Mem-[Ii]nfo:$/.test(text)) return { kind: 'node-statistics' };
       return text.startsWith('Memory cgroup stats for ') ? cgroupStatistics(text) : kill(text);
     case 0x44: // D
     case 0x4e: // N
-      return freeLists(text);
+      return text.startsWith('No ') ? kill(text) : freeLists(text);
     case 0x54: // T
       return text.startsWith('Tasks in ') || text.startsWith('Task in ')
         ? cgroups(text)
@@ -129,27 +140,31 @@ function kill(text: string): Observation | undefined {
   if (killed) {
     const pid = pidOf(killed[2]);
     if (pid === undefined) return undefined;
-    const rest = new Map<string, string>();
-    for (const [, key, value] of (killed[6] as string).matchAll(/([A-Za-z_-]+):(-?\d+)/g))
-      rest.set(key as string, value as string);
-    const userId = integer(rest.get('UID') ?? killed[3] ?? killed[5]);
-    const oomScoreAdj = score(rest.get('oom_score_adj'));
+    const rest = killed[6] as string;
+    const sizes = new Map<string, string>();
+    // A number without its unit is cut short.
+    for (const [, key, value] of rest.matchAll(/([a-z-]+):(\d+)kB/g))
+      sizes.set(key as string, value as string);
+    const userId = integer(/ UID:(\d+) /.exec(rest)?.[1] ?? killed[3] ?? killed[5]);
+    const oomScoreAdj = score(/ oom_score_adj:(-?\d+)$/.exec(rest)?.[1]);
     return {
       kind: 'kill',
-      ...(killed[1] !== undefined && { prefix: PREFIXES[killed[1]] as KillPrefix }),
+      ...prefixOf(killed[1]),
       pid,
       name: boundedName(killed[4]),
-      ...(userId !== undefined && userId >= 0 && { userId }),
+      ...(userId !== undefined && { userId }),
       memory: definedOnly({
-        total_vm: kiB(rest.get('total-vm') ?? rest.get('vsz')),
-        anon_rss: kiB(rest.get('anon-rss')),
-        file_rss: kiB(rest.get('file-rss')),
-        shmem_rss: kiB(rest.get('shmem-rss')),
-        page_tables: kiB(rest.get('pgtables')),
+        total_vm: kiB(sizes.get('total-vm') ?? sizes.get('vsz')),
+        anon_rss: kiB(sizes.get('anon-rss')),
+        file_rss: kiB(sizes.get('file-rss')),
+        shmem_rss: kiB(sizes.get('shmem-rss')),
+        page_tables: kiB(sizes.get('pgtables')),
       }),
       ...(oomScoreAdj !== undefined && { oomScoreAdj }),
     };
   }
+  const sentence = SENTENCE.exec(text);
+  if (sentence) return withoutSizes(sentence);
   const chosen = OLD_CHOICE.exec(text);
   if (chosen) {
     const pid = pidOf(chosen[2]);
@@ -168,11 +183,32 @@ function kill(text: string): Observation | undefined {
   return sharing ? { kind: 'sharing', pid, name: boundedName(sharing[2]) } : { kind: 'already-exiting', pid };
 }
 
-/** A kill without any size, as kernels before 2.6.34 print it. Of newer ones it is the start of one whose name is in pieces. */
+/**
+ * A kill without any size, as kernels before 2.6.34 print it. Of newer ones it is the start of one whose name is in pieces, or
+ * which is cut short.
+ */
 export function observeBareKill(text: string): Observation | undefined {
   const found = BARE_KILL.exec(text);
-  const pid = pidOf(found?.[1]);
-  return pid === undefined ? undefined : { kind: 'kill', pid, name: boundedName(found?.[2]), memory: {} };
+  return found ? withoutSizes(found) : undefined;
+}
+
+function withoutSizes([, prefix, id, user, name]: RegExpExecArray): Observation | undefined {
+  const pid = pidOf(id);
+  const userId = integer(user);
+  return pid === undefined
+    ? undefined
+    : {
+        kind: 'kill',
+        ...prefixOf(prefix),
+        pid,
+        name: boundedName(name),
+        ...(userId !== undefined && { userId }),
+        memory: {},
+      };
+}
+
+function prefixOf(words: string | undefined): { readonly prefix?: KillPrefix } {
+  return words === undefined ? {} : { prefix: PREFIXES[words] as KillPrefix };
 }
 
 function cgroups(text: string): Observation | undefined {

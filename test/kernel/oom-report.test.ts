@@ -353,6 +353,61 @@ describe('who was killed', () => {
     assert.equal(observeBareKill('Killed process 221 (a) b'), undefined);
   });
 
+  test('2.6.16 to 2.6.27 end it with a full stop', () => {
+    assert.partialDeepStrictEqual(
+      observe('ntpd invoked oom-killer: gfp_mask=0x201d2, order=0, oomkilladj=-17'),
+      { kind: 'header', name: 'ntpd', gfpMask: '0x201d2', order: 0 },
+    );
+    assert.deepEqual(observe('Out of memory: Killed process 18311, UID 48, (httpd).'), {
+      kind: 'kill',
+      prefix: 'node',
+      pid: 18311,
+      name: 'httpd',
+      userId: 48,
+      memory: {},
+    });
+    for (const [words, prefix] of [
+      ['Out of Memory', 'node'],
+      ['No available memory in cpuset', 'cpuset'],
+      ['No available memory (MPOL_BIND)', 'memory-policy'],
+    ] as const) {
+      assert.deepEqual(observe(`${words}: Killed process 2711 (a).).`), {
+        kind: 'kill',
+        prefix,
+        pid: 2711,
+        name: 'a).',
+        memory: {},
+      });
+      assert.partialDeepStrictEqual(observe(`${words}: Kill process 2711 (a) score 977 and children.`), {
+        kind: 'old-choice',
+        prefix,
+        pid: 2711,
+      });
+    }
+  });
+
+  test('a number that is cut short is none', () => {
+    const start = 'Out of memory: Killed process 9 (x) total-vm:8kB, anon-rss:4kB';
+    const memory = { total_vm: 8192, anon_rss: 4096 };
+    for (const end of [', file-rss:12', ', file-rss:12k', ', shmem-rss', '>'])
+      assert.deepEqual(observe(start + end), { kind: 'kill', prefix: 'node', pid: 9, name: 'x', memory });
+    assert.deepEqual(observe(`${start}, UID:10`), {
+      kind: 'kill',
+      prefix: 'node',
+      pid: 9,
+      name: 'x',
+      memory,
+    });
+    for (const end of ['', ' ', ' total-vm', ' total-vm:11', ' total-v>', '>'])
+      assert.deepEqual(observeBareKill(`Out of memory: Killed process 9 (x)${end}`.trimEnd()), {
+        kind: 'kill',
+        prefix: 'node',
+        pid: 9,
+        name: 'x',
+        memory: {},
+      });
+  });
+
   test('Virtuozzo and OpenVZ 7 name the container', () => {
     for (const name of ['mysqld', 'x) in VE "1"'])
       assert.deepEqual(
