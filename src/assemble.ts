@@ -17,6 +17,11 @@ export interface AssemblerOptions {
   cgroupOf?(pid: number): string | undefined;
   /** Sequence numbers are line numbers, so that a gap between them is other programs' lines and no loss. */
   lines?: boolean;
+  /**
+   * There is no more of the log than what is pushed, and lines may be missing or cut: who was chosen was killed, too, and
+   * the start of a kill is one.
+   */
+  excerpt?: boolean;
 }
 
 /** The kernel kills a group's members one after another; measured 0.1 to 2 ms apart, emulated machines included. */
@@ -40,7 +45,7 @@ const MOST_VICTIMS = 10_000;
 export class Assembler {
   readonly #options: AssemblerOptions;
   #draft: ReportDraft | undefined;
-  #split: { text: string; pieces: number } | undefined;
+  #split: { readonly record: DraftRecord; readonly text: string; readonly pieces: number } | undefined;
   #sequence: number | undefined;
 
   constructor(options: AssemblerOptions) {
@@ -49,7 +54,7 @@ export class Assembler {
 
   /** Something has begun and not been told: a kill that group members may follow, or a header whose kill may follow. */
   get open(): boolean {
-    return this.#draft !== undefined;
+    return this.#draft !== undefined || this.#cutKill !== undefined;
   }
 
   /** Sequence number of the first record of what is open: a reader that starts again there misses nothing. */
@@ -68,33 +73,42 @@ export class Assembler {
     this.#sequence = record.sequence;
     if (lost && this.#draft !== undefined) this.#draft.lossy = true;
     if (record.facility !== KERN) return;
-    const joined = this.#split && { ...record, text: this.#split.text + this.#separator(record.text) };
-    const whole = joined && observe(joined.text);
-    if (joined && whole) {
+    for (const separator of this.#separators(record.text)) {
+      const joined = { ...record, text: `${this.#split?.text}${separator}${record.text}` };
+      const whole = observe(joined.text);
+      if (whole === undefined) continue;
       this.#split = undefined;
       this.#take(joined, whole);
       return;
     }
     const seen = observe(record.text) ?? this.#bareKill(record.text);
     if (seen !== undefined) {
-      if (seen.kind !== 'statistics') this.#split = undefined;
+      if (seen.kind !== 'statistics') this.#giveUpSplit();
       this.#take(record, seen);
       return;
     }
-    if (SPLIT_START.test(record.text)) this.#split = { text: record.text, pieces: 1 };
-    else if (joined && this.#split)
-      this.#split =
-        this.#split.pieces < MOST_PIECES ? { text: joined.text, pieces: this.#split.pieces + 1 } : undefined;
+    if (SPLIT_START.test(record.text)) {
+      this.#giveUpSplit();
+      this.#split = { record, text: record.text, pieces: 1 };
+    } else if (this.#split) {
+      const { text, pieces } = this.#split;
+      const [separator] = this.#separators(record.text);
+      if (pieces < MOST_PIECES)
+        this.#split = { ...this.#split, text: `${text}${separator}${record.text}`, pieces: pieces + 1 };
+      else this.#giveUpSplit();
+    }
     this.#pass(record);
   }
 
   /** The kernel has been silent for a while: a kill that was seen is told now. */
   settle(): void {
+    this.#giveUpSplit();
     if (this.#draft?.killed || this.#draft?.exiting) this.#close();
   }
 
   /** There will be no more records. */
   end(): void {
+    this.#giveUpSplit();
     this.#close();
   }
 
@@ -120,10 +134,16 @@ export class Assembler {
         (this.#draft ?? this.#begin(record)).take(record, seen);
         break;
       case 'choice':
-        this.#head((head) => head.choice === undefined, record).take(record, seen);
+        this.#head(({ choice }) => choice === undefined || choice.pid === seen.pid, record).take(
+          record,
+          seen,
+        );
         break;
       case 'old-choice':
-        this.#head((head) => head.oldChoice === undefined, record).take(record, seen);
+        this.#head(({ oldChoice }) => oldChoice === undefined || oldChoice.pid === seen.pid, record).take(
+          record,
+          seen,
+        );
         break;
       case 'no-victim':
         this.#noVictim(record);
@@ -141,6 +161,18 @@ export class Assembler {
     return text.startsWith('Killed ') && this.#collecting?.head.oldChoice?.bareKill
       ? observeBareKill(text)
       : undefined;
+  }
+
+  /** The rest of it does not come. */
+  #giveUpSplit(): void {
+    const kill = this.#cutKill;
+    const record = this.#split?.record;
+    this.#split = undefined;
+    if (kill !== undefined && record !== undefined) this.#take(record, kill);
+  }
+
+  get #cutKill(): Observation | undefined {
+    return this.#split && this.#options.excerpt ? observeBareKill(this.#split.record.text) : undefined;
   }
 
   /** The draft whose kill is still to come. */
@@ -162,7 +194,9 @@ export class Assembler {
   }
 
   #close(): void {
-    const report = this.#draft?.report();
+    const draft = this.#draft;
+    if (this.#options.excerpt) draft?.killChosen();
+    const report = draft?.report();
     this.#draft = undefined;
     if (report !== undefined) this.#options.report(report);
   }
@@ -196,6 +230,8 @@ export class Assembler {
     }
     // The kill before this line was no member of the last group but the first victim of this one.
     const first = draft?.giveLastKill();
+    const again = first === undefined && draft?.group === seen.cgroup && !draft.exiting;
+    if (again) return;
     const next = this.#begin(first?.record ?? record);
     if (first !== undefined) next.take(first.record, first.seen);
     next.take(record, seen);
@@ -215,12 +251,15 @@ export class Assembler {
   }
 
   /**
-   * A line can come in pieces: the kernel begins a new record when one is full, and many logs break a name at its
-   * newline. A full record breaks between two fields, before the name.
+   * What may have stood between two pieces of a line, the likeliest first: the kernel begins a new record when one is full,
+   * between two fields and before the name; many logs break a name at its newline; and windows break a line anywhere.
    */
-  #separator(next: string): string {
-    const text = this.#split?.text ?? '';
-    return text.startsWith('oom-kill:') && !text.includes(',task=') ? next : `\n${next}`;
+  #separators(next: string): readonly string[] {
+    if (this.#split === undefined) return [];
+    const { text } = this.#split;
+    if (text.startsWith('oom-kill:') && !text.includes(',task=')) return [''];
+    if (!this.#options.excerpt) return ['\n'];
+    return next.startsWith('total-vm:') ? [' ', '\n'] : ['\n', '', ' '];
   }
 }
 

@@ -52,6 +52,8 @@ export class ReportDraft {
   #columns: readonly string[] | undefined;
   #prefix: KillPrefix | undefined;
   readonly #tasks = new TaskTable();
+  #choiceRecord: DraftRecord | undefined;
+  #isAnnounced = false;
   readonly #victims = new Map<number, KernelVictim>();
   #groupMember: Kill | undefined;
   readonly #raw = new RawLines();
@@ -115,6 +117,18 @@ export class ReportDraft {
     return last;
   }
 
+  /** The kernel says whom it chose immediately before it kills: the line that says so is missing. */
+  killChosen(): void {
+    const { choice, oldChoice } = this.head;
+    const chosen = choice ?? oldChoice;
+    if (this.killed || this.exiting || chosen === undefined || this.#choiceRecord === undefined) return;
+    this.#isAnnounced = true;
+    this.#kill({
+      record: this.#choiceRecord,
+      seen: { kind: 'kill', pid: chosen.pid, name: chosen.name, memory: {} },
+    });
+  }
+
   /** @returns undefined when nobody was killed */
   report(): AssembledReport | undefined {
     const victims = this.victims;
@@ -125,6 +139,11 @@ export class ReportDraft {
       this.head.pageSize ?? this.#tasks.pageSize(first.pid, first.memory?.total_vm) ?? COMMONEST_PAGE_SIZE;
     const memory = this.head.memory(pageSize);
     const oom = this.head.oom(this.#prefix, this.group !== undefined, unknown);
+    if (this.#isAnnounced)
+      unknown.victims =
+        this.head.oldChoice === undefined
+          ? 'the log says whom the kernel chose, and not that it was killed'
+          : 'the log says whom the kernel chose, and not that it was killed: a child may have died in its place';
     if (this.#tasks.cut) unknown.tasks = `the 200 with the most memory of ${this.#tasks.seen}`;
     if (this.#raw.dropped > 0) unknown.raw = `${this.#raw.dropped} more lines are left out`;
     return {
@@ -159,6 +178,10 @@ export class ReportDraft {
       case 'already-exiting':
         this.exiting = true;
         return true;
+      case 'choice':
+      case 'old-choice':
+        this.#choiceRecord = record;
+        return this.head.take(seen);
       case 'kill':
         this.#kill({ record, seen });
         return true;

@@ -14,6 +14,8 @@ export class ReportHead {
   #oldChoice: Seen<'old-choice'> | undefined;
   #oldCgroups: Seen<'old-cgroups'> | undefined;
   #statisticsOf: string | undefined;
+  /** Cgroups whose statistics are in `#bytes`. */
+  readonly #summed = new Set<string>();
   #nodeStatistics = false;
   #pageSize: number | undefined;
   readonly #usage = new Map<Seen<'usage'>['of'], Seen<'usage'>>();
@@ -68,6 +70,8 @@ export class ReportHead {
         return true;
       case 'cgroup-statistics':
         this.#statisticsOf ??= seen.cgroup;
+        if (this.#summed.has(seen.cgroup) || this.#summed.size >= MOST_STATISTICS) return false;
+        this.#summed.add(seen.cgroup);
         // On cgroup v1 each cgroup below the limit has a line of its own, without what is below it.
         for (const [name, value] of seen.values)
           this.#bytes.set(name, Math.min((this.#bytes.get(name) ?? 0) + value, Number.MAX_SAFE_INTEGER));

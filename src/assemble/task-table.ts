@@ -12,6 +12,8 @@ export class TaskTable {
   readonly #processOf = new Map<number, number>();
 
   add(row: TaskRow): void {
+    // Two daemons that write to one file.
+    if (this.#rows.at(-1)?.pid === row.pid) return;
     this.#seen += 1;
     this.#rows.push(row);
     if (row.pid !== row.tgid && this.#processOf.size < MOST_TASKS) this.#processOf.set(row.pid, row.tgid);

@@ -198,6 +198,7 @@ export class LogReports implements LineTaker {
       report: (report) => this.#report(report, name),
       noVictim: (none) => this.#options.noVictim(none),
       lines: !this.isKmsg,
+      excerpt: this.#options.pasted === true,
     });
     return { name, assembler, clock: undefined };
   }

@@ -332,12 +332,86 @@ describe('older kernels', () => {
 });
 
 describe('damaged logs', () => {
-  test('a last line that was cut short is a kill as soon as it says who', async () => {
+  test('a log that ends early is of a kill as soon as it says who', async () => {
     const log = fixture('6.1/child').lines.join('\n');
-    const pids = async (text: string) => (await incidents(text)).map(({ process }) => process.pid);
-    const known = log.lastIndexOf('total-vm:');
-    assert.deepEqual(await pids(log.slice(0, -20)), [121]);
-    for (const cut of [known, known - 5, known - 15]) assert.deepEqual(await pids(log.slice(0, cut)), []);
+    const [whole] = await incidents(log);
+    const cut = async (at: number) => {
+      const [incident, ...more] = await incidents(log.slice(0, at));
+      assert.equal(more.length, 0);
+      return incident;
+    };
+    const chosen = log.indexOf('oom-kill:');
+    const kill = log.lastIndexOf('Memory cgroup out of memory: ');
+    const sizes = log.lastIndexOf('total-vm:');
+    assert.partialDeepStrictEqual(await cut(-20), {
+      victims: [{ memory: { anon_rss: whole?.victims[0]?.memory?.anon_rss } }],
+    });
+    for (const at of [
+      -20,
+      sizes + 10,
+      sizes + 3,
+      sizes,
+      sizes - 1,
+      sizes - 5,
+      kill + 1,
+      log.lastIndexOf('\n', kill),
+    ]) {
+      const incident = await cut(at);
+      assert.deepEqual([incident?.process, incident?.oom], [whole?.process, whole?.oom]);
+      assert.equal(/chose/.test(incident?.unknown?.victims ?? ''), at > 0 && at < sizes - 1, String(at));
+    }
+    for (const at of [chosen, chosen + 100]) assert.equal(await cut(at), undefined);
+  });
+
+  test('what was searched out of a log by a word is enough', async () => {
+    const log = (RENDERINGS.find(([name]) => name === 'dmesg')?.[1](fixture('6.1/child').lines) ?? '').split(
+      '\n',
+    );
+    const grep = (words: RegExp) => log.filter((line) => words.test(line)).join('\n');
+    for (const words of [/oom-kill:/, /oom-kill/, /oom/i, /Killed/]) {
+      const found = await incidents(grep(words));
+      assert.deepEqual(
+        found.map(({ process }) => [process.pid, process.user]),
+        [[121, { id: 0 }]],
+        String(words),
+      );
+    }
+    const old = [1, 2].flatMap((pid) => [
+      `[${pid}00.000001] Out of memory: Kill process ${pid} (p${pid}) score 9 or sacrifice child`,
+      `[${pid}00.000002] Killed process ${pid} (p${pid}) total-vm:8kB, anon-rss:4kB, file-rss:0kB`,
+    ]);
+    for (const words of [/Out of memory/, /Killed/, /Kill/]) {
+      const found = await incidents(old.filter((line) => words.test(line)).join('\n'));
+      assert.deepEqual(
+        found.map(({ process }) => [process.pid, process.name]),
+        [
+          [1, 'p1'],
+          [2, 'p2'],
+        ],
+        String(words),
+      );
+    }
+    const exiting = '[ 1.000000] Out of memory: OOM victim 1 (p) is already exiting. Skip killing the task';
+    const choice = grep(/oom-kill:/);
+    assert.deepEqual(await incidents(`${choice}\n${exiting}`), []);
+  });
+
+  test('each line twice is the same kill once', async () => {
+    for (const name of ['6.1/child', '6.1/group', '7.2/global', '6.12-arm64-16k/global']) {
+      const lines = (
+        RENDERINGS.find(([format]) => format === 'busybox dmesg')?.[1](fixture(name).lines) ?? ''
+      ).split('\n');
+      const twice = await incidents(lines.flatMap((line) => [line, line]).join('\n'));
+      assert.deepEqual(twice.map(essence), (await incidents(lines.join('\n'))).map(essence), name);
+    }
+    for (const file of ['linux-3.10-rhel7', 'linux-4.14', 'linux-4.19', 'linux-5.10']) {
+      const lines = readFileSync(
+        new URL(`../fixtures/old-kernels/${file}.dmesg`, import.meta.url),
+        'utf8',
+      ).split('\n');
+      const twice = await incidents(lines.flatMap((line) => [line, line]).join('\n'));
+      assert.deepEqual(twice.map(essence), (await incidents(lines.join('\n'))).map(essence), file);
+    }
   });
 
   test('lines without end, binary rubbish and broken JSON do no harm', async () => {
