@@ -73,18 +73,19 @@ export class Assembler {
     this.#sequence = record.sequence;
     if (lost && this.#draft !== undefined) this.#draft.lossy = true;
     if (record.facility !== KERN) return;
-    for (const separator of this.#separators(record.text)) {
+    const separators = this.#separators(record.text);
+    for (const separator of separators) {
       const joined = { ...record, text: `${this.#split?.text}${separator}${record.text}` };
       const whole = observe(joined.text);
       if (whole === undefined) continue;
       this.#split = undefined;
-      this.#take(joined, whole);
+      this.#found(joined, whole);
       return;
     }
     const seen = observe(record.text) ?? this.#bareKill(record.text);
     if (seen !== undefined) {
       if (seen.kind !== 'statistics') this.#giveUpSplit();
-      this.#take(record, seen);
+      this.#found(record, seen);
       return;
     }
     if (SPLIT_START.test(record.text)) {
@@ -92,8 +93,8 @@ export class Assembler {
       this.#split = { record, text: record.text, pieces: 1 };
     } else if (this.#split) {
       const { text, pieces } = this.#split;
-      const [separator] = this.#separators(record.text);
-      if (pieces < MOST_PIECES)
+      const [separator] = separators;
+      if (separator !== undefined && pieces < MOST_PIECES)
         this.#split = { ...this.#split, text: `${text}${separator}${record.text}`, pieces: pieces + 1 };
       else this.#giveUpSplit();
     }
@@ -163,6 +164,12 @@ export class Assembler {
       : undefined;
   }
 
+  #found(record: DraftRecord, seen: Observation): void {
+    // More sizes may follow, in the next line of a window.
+    if (this.#options.excerpt && seen.kind === 'kill') this.#split = { record, text: record.text, pieces: 1 };
+    else this.#take(record, seen);
+  }
+
   /** The rest of it does not come. */
   #giveUpSplit(): void {
     const kill = this.#cutKill;
@@ -172,7 +179,9 @@ export class Assembler {
   }
 
   get #cutKill(): Observation | undefined {
-    return this.#split && this.#options.excerpt ? observeBareKill(this.#split.record.text) : undefined;
+    if (this.#split === undefined || !this.#options.excerpt) return undefined;
+    const { text } = this.#split.record;
+    return observe(text) ?? observeBareKill(text);
   }
 
   /** The draft whose kill is still to come. */
@@ -259,10 +268,15 @@ export class Assembler {
     const { text } = this.#split;
     if (text.startsWith('oom-kill:') && !text.includes(',task=')) return [''];
     if (!this.#options.excerpt) return ['\n'];
+    if (observe(text)) return SIZES.test(next) ? [SIZE.test(next) ? ' ' : ''] : [];
     return next.startsWith('total-vm:') ? [' ', '\n'] : ['\n', '', ' '];
   }
 }
 
+/** The rest of a kill: `file-rss:4kB, shmem-rss:0kB, UID:0 pgtables:72kB oom_score_adj:0`, begun anywhere. */
+const SIZES =
+  /^(?=.*\d)[-\w]{0,20}:?-?\d{0,16}(?:kB)?(?:,? (?:[a-z]+-rss|UID|pgtables|oom_score_adj):-?\d+(?:kB)?)*,?$/;
+const SIZE = /^(?:[a-z]+-rss|UID|pgtables|oom_score_adj):/;
 const SPLIT_START =
   /^(?:oom-kill:constraint=|(?:(?:Memory cgroup out|Out) of memory(?: \(oom_kill_allocating_task\))?: )?Kill(?:ed)? process \d+ \()/;
 

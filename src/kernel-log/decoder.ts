@@ -17,7 +17,7 @@ export interface LogRecord extends AssemblerRecord {
  * every line that is no record.
  */
 export interface DecodedLine extends LogRecord {
-  readonly indent?: number;
+  readonly indent?: number | undefined;
 }
 
 /** @param at where the line begins, its record's sequence number unless the log has the kernel's own */
@@ -48,10 +48,13 @@ export class LineDecoder implements Decoder {
   readonly needles = NEEDLES;
   readonly linesBefore = 4;
   readonly #decode: DecodeLine;
+  readonly #otherwise: DecodeLine;
   #pending: DecodedLine | undefined;
 
-  constructor(decode: DecodeLine) {
+  /** @param otherwise for a line that is not of the format and that no record goes on in */
+  constructor(decode: DecodeLine, otherwise: DecodeLine = () => undefined) {
     this.#decode = decode;
+    this.#otherwise = otherwise;
   }
 
   line(line: string, at: number): LogRecord | undefined {
@@ -68,7 +71,9 @@ export class LineDecoder implements Decoder {
         this.#pending = { ...pending, text: `${pending.text}\n${rest}` };
       return undefined;
     }
-    return this.flush();
+    const other = this.#otherwise(line, at);
+    this.#pending = other && pending ? goesOn(other, pending) : other;
+    return pending;
   }
 
   flush(): LogRecord | undefined {
@@ -83,3 +88,12 @@ export class LineDecoder implements Decoder {
 }
 
 const LONGEST_TEXT = 16 << 10;
+
+/** A line that says neither when nor where is mostly the rest of the one before, which was too long for a window. */
+function goesOn(
+  line: DecodedLine,
+  { host, timestampUs, wallTime, wholeSeconds, doubt }: DecodedLine,
+): DecodedLine {
+  if (line.host !== undefined || line.timestampUs !== undefined || line.wallTime !== undefined) return line;
+  return { ...line, host, timestampUs, wallTime, wholeSeconds, doubt };
+}

@@ -25,12 +25,16 @@ const PREFIX =
  * `[Nov21 03:14] ` of -e
  */
 const BRACKET =
-  /^\[ *(?:(\d+)\.(\d{1,6})(?: <[ \d.]*>)?|([^\s\d+[\]][^[\]]{0,40}\d{2}:\d{2}:\d{2}[^[\]]{0,20})|[A-Z][a-z]{2}\d{2} \d{2}:\d{2}|\+[\d.]+)\](?: |(?=\[ *[TC]?\d+\]))/;
+  /^\[ *(?:(\d+)\.(\d{1,6})(?: <[ \d.]*>)?|([^\s\d+[\]][^[\]]{0,40}\d{2}:\d{2}:\d{2}[^[\]]{0,20})|[A-Z][a-z]{2}\d{2} \d{2}:\d{2}|\+[\d.]+)\](?: |(?=\[ *[TC]?\d+\]|-?\(\d))/;
 /** `2026-11-21T03:14:15,000001+00:00 ` of --time-format iso, or `[2026-11-21T03:14:15.000001Z]: ` of talosctl */
 const ISO =
   /^(?:(\d{4}-\d{2}-\d{2}T[\d:]{8},\d{6}[+-]\d{2}:\d{2})|\[(\d{4}-\d{2}-\d{2}T[\d:]{8}[.\d]*Z)\]:) /;
-/** CONFIG_PRINTK_CALLER: which task or CPU printed it. Some kernels print the CPU before the task. */
-const CALLER = /^ ?(?:\[ *\d+\] )?\[ *[TC]\d+\] /;
+/**
+ * CONFIG_PRINTK_CALLER: which task or CPU printed it. Some kernels print the CPU before the task; those of Android phones
+ * `[2:       kswapd0:   85] ` or `(2)[85:kswapd0]`, whatever their makers chose.
+ */
+const CALLER =
+  /^ ?(?:(?:\[ *\d+\] )?\[ *[TC]\d+\] |[A-Z]?\[\d+: *.{1,15}: *\d+\] |-?\(\d+\)\[\d+:.{1,15}?\] ?)/;
 
 export function dmesgDecoder(now: () => number): Decoder {
   return new LineDecoder((line, at) => decodeDmesg(line, at, now()));

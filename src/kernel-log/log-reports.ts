@@ -4,7 +4,7 @@ import type { AssembledReport } from '../assemble/report-draft.ts';
 import { Assembler } from '../assemble.ts';
 import { visibleText } from '../kernel/visible-text.ts';
 import type { Decoder, LogRecord } from './decoder.ts';
-import { type DetectedFormat, detectFormat } from './detect.ts';
+import { type DetectedFormat, detectFormat, knownFormats } from './detect.ts';
 import { LineScanner, type LineTaker } from './line-scanner.ts';
 import { pastedDecoder } from './pasted.ts';
 import { syslogDecoder } from './syslog.ts';
@@ -146,7 +146,7 @@ export class LogReports implements LineTaker {
   #detect(sample: Buffer, enough: boolean): void {
     const lines = visibleText(sample.subarray(0, SAMPLE_BYTES)).split('\n', SAMPLE_LINES);
     if (!enough) lines.pop();
-    const format = detectFormat(lines, this.#options.now);
+    const format = detectFormat(lines, this.#options.now, this.#options.pasted === true);
     if (format === undefined && !enough) return;
     this.#recognised = format !== undefined;
     this.#format = format ?? { decoder: this.#unknown(), isKmsg: false };
@@ -155,7 +155,7 @@ export class LogReports implements LineTaker {
 
   #unknown(): Decoder {
     const { now, pasted } = this.#options;
-    return pasted ? pastedDecoder(now) : syslogDecoder(now);
+    return pasted ? pastedDecoder(knownFormats(now, true)) : syslogDecoder(now);
   }
 
   #scan(): void {

@@ -1,35 +1,113 @@
 /**
- * Lines of no known format, as people hand them over: quoted, indented, coloured, with the name of the file that grep found
- * them in, or the kernel's words alone (dmesg -t, journalctl -o cat). Every line counts as the kernel's, so this is not for
- * a file that programs write to.
+ * Lines as people hand them over: quoted, numbered, indented, coloured, with the name of the file that grep found them in, behind
+ * what a log shipper or a terminal put before them, or the kernel's words alone (dmesg -t, journalctl -o cat).
  */
 import { KERN } from '../kernel/kmsg-record.ts';
-import { type DecodedLine, type Decoder, LineDecoder } from './decoder.ts';
-import { decodeDmesg } from './dmesg.ts';
-import { decodeSyslog, type HeadParser, headParser, stampAt } from './syslog.ts';
+import { type DecodedLine, type DecodeLine, type Decoder, LineDecoder } from './decoder.ts';
+import { type HeadParser, stampAt } from './syslog.ts';
+import { parseWallTime } from './wall-time.ts';
 
-const COLOUR = /\u001b\[[\d;]*m/g;
-const QUOTE = /^(?:[\s>|*]+|(?:[^\s:]*\/)?(?:syslog|messages|kern|dmesg)[^\s:/]*:(?:\d+:)?)+/;
+const COLOUR = /\u001b\[[\d;]*[Km]/g;
+const QUOTE =
+  /^(?:[\s>|*"'`#+-]+|\d{1,7}(?:\t|[:|] ?|-(?=\D))|(?:[^\s:]*\/)?(?:syslog|messages|kern|dmesg)[^\s:/]*:(?:\d+:)?)+/;
+/** What closes a quote that was opened before the line. */
+const CLOSING = /["'`],?$/;
 /** No word before it ends in a colon: it would be the program that says `kernel:`. */
 const KERNEL = /^(?:\S*[^\s:] +){0,8}?kernel: ?/;
+/** So long a start of a line is searched for that of a record. */
+const LONGEST_START = 256;
+const MOST_STARTS = 4;
+/** Where a record may begin: `<4>[   27.287451]`, `[Sat Nov 21 03:14:15 2026]`, `Nov 21 03:14:15 ` or a time in ISO 8601. */
+const START =
+  /(?:<\d{1,3}>)?\[ *\d+\.\d{6}\]|\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2} \d{4}\]|[A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2} |\d{4}-\d{2}-\d{2}T\d\S+ /g;
+/** A program says what follows it. */
+const PROGRAM = /[^\s:]:(?: |$)/;
+const TIME = /\b\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:?\d{2})/;
+/** What shippers put before the words: times, labels in braces or brackets, the stream of a container (CRI). */
+const SHIPPED =
+  /^(?:(?:\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}\S*|\{[^{}]*\}|\[pod\/[^\]]*\]|std(?:out|err) [FP])\s+)+/;
+/** What only the kernel says, e.g. within an event of Kubernetes. */
+const WORDS =
+  /(?:Memory cgroup out|Out) of memory(?: \(oom_kill_allocating_task\))?: Kill|Killed process \d|oom-kill:constraint=/;
 const INFO = 6;
 
-export function pastedDecoder(now: () => number): Decoder {
-  const headOf = headParser(now);
-  return new LineDecoder((line, at) => decodePasted(line, at, headOf, now()));
+/** What is tried first, and the clock by which logs without a year are dated. */
+export interface Known {
+  readonly decode: DecodeLine;
+  readonly headOf: HeadParser;
+  readonly now: () => number;
 }
 
-function decodePasted(line: string, sequence: number, headOf: HeadParser, now: number): DecodedLine {
-  const bare = line.replace(COLOUR, '').replace(QUOTE, '').trimEnd();
-  const known = decodeDmesg(bare, sequence, now) ?? decodeSyslog(bare, sequence, headOf);
-  if (known !== undefined) return known;
-  const start = KERNEL.exec(bare)?.[0].length ?? 0;
-  const stamp = stampAt(bare, start);
-  return {
+/** Lines of a file that programs write to, too: only such count as the kernel's that say it themselves. */
+export function quotedDecoder(known: Known): Decoder {
+  return new LineDecoder((line, at) => quoted(line, at, known));
+}
+
+/** Every line counts as the kernel's, unless a program says it. */
+export function pastedDecoder(known: Known): Decoder {
+  return new LineDecoder(
+    (line, at) => quoted(line, at, known),
+    (line, at) => {
+      const bare = unquoted(line);
+      return bare === '' ? undefined : (embedded(bare, at, known) ?? words(bare, at, known));
+    },
+  );
+}
+
+function quoted(line: string, at: number, { decode }: Known): DecodedLine | undefined {
+  const record = decode(line, at);
+  if (record !== undefined) return record;
+  const bare = unquoted(line);
+  return bare === line ? undefined : decode(bare, at);
+}
+
+function unquoted(line: string): string {
+  const plain = line.replace(COLOUR, '').replaceAll('\u00a0', ' ');
+  const quote = QUOTE.exec(plain)?.[0] ?? '';
+  const bare = plain.slice(quote.length).trimEnd();
+  return /["'`]/.test(quote) ? bare.replace(CLOSING, '') : bare;
+}
+
+/** A record behind something that is no part of it. */
+function embedded(bare: string, at: number, known: Known): DecodedLine | undefined {
+  let tried = 0;
+  for (const { 0: start, index } of bare.slice(0, LONGEST_START).matchAll(START)) {
+    tried += 1;
+    if (tried > MOST_STARTS) return undefined;
+    const before = bare.slice(0, index);
+    // No program writes the kernel's priority.
+    if (PROGRAM.test(before) && !start.startsWith('<')) continue;
+    const record = known.decode(bare.slice(index), at);
+    // What would go on below it stands behind the same things again.
+    if (record !== undefined) return completed({ ...record, indent: undefined }, before, known);
+  }
+  return undefined;
+}
+
+function words(bare: string, at: number, known: Known): DecodedLine {
+  const shipped = SHIPPED.exec(bare)?.[0] ?? '';
+  const rest = bare.slice(shipped.length);
+  const said = WORDS.exec(rest)?.index ?? 0;
+  const start = KERNEL.exec(rest)?.[0].length ?? (PROGRAM.test(rest.slice(0, said)) ? 0 : said);
+  const stamp = stampAt(rest, start);
+  const record = {
     facility: KERN,
     level: INFO,
-    sequence,
+    sequence: at,
     timestampUs: stamp?.timestampUs,
-    text: bare.slice(stamp?.end ?? start),
+    text: rest.slice(stamp?.end ?? start),
   };
+  return completed(record, shipped + rest.slice(0, start), known);
+}
+
+/** With the time and the host that stand before it. */
+function completed(record: DecodedLine, before: string, { headOf, now }: Known): DecodedLine {
+  if (before === '') return record;
+  const head = headOf(`${before.trimEnd()} kernel: `);
+  const time = head === undefined ? parseWallTime(TIME.exec(before)?.[0] ?? '', now()) : undefined;
+  const { wallTime, wholeSeconds, doubt } =
+    record.wallTime !== undefined || (head?.wallTime ?? time) === undefined
+      ? record
+      : (head ?? { wallTime: time?.ms, wholeSeconds: time?.wholeSeconds, doubt: time?.doubt });
+  return { ...record, host: record.host ?? head?.host, wallTime, wholeSeconds, doubt };
 }

@@ -145,8 +145,8 @@ function kill(text: string): Observation | undefined {
     // A number without its unit is cut short.
     for (const [, key, value] of rest.matchAll(/([a-z-]+):(\d+)kB/g))
       sizes.set(key as string, value as string);
-    const userId = integer(/ UID:(\d+) /.exec(rest)?.[1] ?? killed[3] ?? killed[5]);
-    const oomScoreAdj = score(/ oom_score_adj:(-?\d+)$/.exec(rest)?.[1]);
+    const userId = integer(/\bUID:(\d+) /.exec(rest)?.[1] ?? killed[3] ?? killed[5]);
+    const oomScoreAdj = score(/\boom_score_adj:(-?\d+)(?!\S)/.exec(rest)?.[1]);
     return {
       kind: 'kill',
       ...prefixOf(killed[1]),

@@ -220,12 +220,101 @@ describe('what people hand over', () => {
       ),
     ],
     ['behind a level of its own', each('syslog file without host', (line) => `[W] ${line}`)],
+    ['with numbered lines', each('dmesg', (line) => `   104\t${line}`)],
+    ['with the numbers of lines around what grep found', each('dmesg', (line) => `104-${line}`)],
+    ['from a test of NixOS', each('dmesg', (line) => `machine # ${line}`)],
+    ['from docker compose', each('dmesg', (line) => `kmsg-1  | ${line}`)],
+    ['as an array in JSON or YAML', each('dmesg', (line) => `        "${line}",`)],
+    ['from docker logs -t', each('dmesg', (line) => `2026-11-21T03:14:15.926000001Z ${line}`)],
+    [
+      "from a container's file",
+      each('dmesg', (line) => `2026-11-21T03:14:15.926000001+01:00 stdout F ${line}`),
+    ],
+    ['from kubectl logs --prefix', each('dmesg', (line) => `[pod/kmsg-x7x2x/kmsg] ${line}`)],
+    [
+      "from the log of a virtual machine's host",
+      each('dmesg --raw', (line) => `2026-11-21T03:14:15.926Z In(05) vcpu-5 - Guest: ${line}`),
+    ],
+    ['from Samsung', each('dmesg --raw', (line) => line.replace(/] /, '] I[2:        kswapd0:   85] '))],
+    ['from MediaTek', each('dmesg --raw', (line) => line.replace(/] /, '] (2)[85:kworker/0:1]'))],
+    ['with blanks that do not break', each('dmesg', (line) => line.replaceAll(' ', '\u00a0'))],
     ["in the kernel's words alone", words],
   ] as const)
     test(title, async () => {
       const found = await incidents(`Hello,\nthe node did this:\n\n${text}\n\nAny idea?\n`);
       assert.deepEqual(found.map(essence), (await incidents(log('dmesg'))).map(essence));
     });
+
+  test('before it stands when and where', async () => {
+    const time = '2026-11-21T03:14:15.926Z';
+    for (const [before, name] of [
+      ['Nov 21 03:14:15 10.0.0.7 ', '10.0.0.7'],
+      ['2026-11-21T04:14:15.926+01:00 node-7 ', 'node-7'],
+      [`${time} {job="systemd-journal", host="node-7"} `, ''],
+      [`${time} stdout F `, ''],
+      [`[pod/a/b] ${time} `, ''],
+    ] as const) {
+      const [incident, ...more] = await incidents(each('dmesg', (line) => before + line));
+      assert.equal(more.length, 0, before);
+      assert.deepEqual([incident?.process.pid, incident?.host.name], [139, name], before);
+      const wanted = before.startsWith('Nov') ? new Date(2026, 10, 21, 3, 14, 15).toISOString() : time;
+      assert.equal(incident?.time, wanted, before);
+    }
+  });
+
+  test('several formats, one below the other', async () => {
+    const [dmesg, journal] = [log('dmesg'), log('journalctl -o short')];
+    const parts = [`# dmesg\n\n${dmesg}\n`, `# journalctl -k\n\n${journal}\n`, `# dmesg -t\n\n${words}\n`];
+    const [wanted] = (await incidents(dmesg)).map(essence);
+    for (const order of [
+      [0, 1, 2],
+      [1, 0, 2],
+      [2, 1, 0],
+    ]) {
+      const found = await incidents(order.map((part) => parts[part]).join('\n'));
+      assert.deepEqual(found.map(essence), [wanted, wanted, wanted], String(order));
+    }
+  });
+
+  test('broken by a narrow window', async () => {
+    const [wanted] = (await incidents(log('dmesg'))).map(({ victims, oom }) => ({
+      victims,
+      scope: oom.limit_cgroup,
+    }));
+    for (const format of ['dmesg', 'journalctl -o short'])
+      for (const width of [200, 180, 120, 100]) {
+        const broken = each(
+          format,
+          (line) => line.match(new RegExp(`.{1,${width}}`, 'g'))?.join('\n') ?? line,
+        );
+        const [incident, ...more] = await incidents(broken);
+        assert.equal(more.length, 0);
+        assert.deepEqual(
+          { victims: incident?.victims, scope: incident?.oom.limit_cgroup },
+          wanted,
+          `${format} ${width}`,
+        );
+      }
+  });
+
+  test('what follows a kill is no part of it unless it is a size', async () => {
+    for (const next of ['usb 1-1: new device', 'eth0: link is up', '> thanks', 'Thanks, see 12:30'])
+      for (const between of ['', '[   30.000001] ']) {
+        const [incident] = await incidents(`${log('dmesg')}\n${between}${next}\n`);
+        assert.match(incident?.raw.at(-1) ?? '', /Killed process 139 .* oom_score_adj:984$/, next);
+      }
+  });
+
+  test('an event of a cluster', async () => {
+    const kill = 'Killed process 71 (node) total-vm:8kB, anon-rss:4kB, file-rss:0kB';
+    for (const text of [
+      `9m  Warning  OOMKilling  node/node-7  Memory cgroup out of memory: ${kill}, shmem-rss:0kB`,
+      `  Warning  OOMKilling  9m  kernel-monitor  Memory cgroup out of memory: Kill process 71 (node) score 9 or sacrifice child\n${kill}`,
+    ])
+      assert.partialDeepStrictEqual(await incidents(text), [
+        { oom: { scope: 'cgroup' }, victims: [{ process: { pid: 71 }, memory: { anon_rss: 4096 } }] },
+      ]);
+  });
 
   test('what a program says there is not believed either', async () => {
     const kill = 'Out of memory: Killed process 1 (init) total-vm:8kB, anon-rss:4kB, file-rss:0kB';
@@ -235,6 +324,9 @@ describe('what people hand over', () => {
       `node-7 sshd[1]: ${kill}`,
       `> <13>Nov 21 03:14:15 node-7 kernel: ${kill}`,
       `  user  :err   : [   12.345678] ${kill}`,
+      `node-7 sshd[1]: [   12.345678] ${kill}`,
+      `web-1 | Nov 21 03:14:15 node-7 sshd[1]: [   12.345678] ${kill}`,
+      `Nov 21 03:14:15 node-7 sshd[1]: hello\n  ${kill}`,
     ])
       assert.deepEqual(await incidents(`${line}\n`), [], line);
   });
