@@ -38,6 +38,8 @@ export interface Decoder {
   readonly needles: readonly string[];
   /** How many lines before such a line its record can begin. */
   readonly linesBefore: number;
+  /** How many lines after it the record can go on. */
+  readonly linesAfter: number;
 }
 
 /** In the header and the choice; in the kill, of every kernel. */
@@ -47,6 +49,8 @@ export const NEEDLES: readonly string[] = ['oom-k', 'Kill'];
 export class LineDecoder implements Decoder {
   readonly needles = NEEDLES;
   readonly linesBefore = 4;
+  /** A process's name can break its line into 16. */
+  readonly linesAfter = 16;
   readonly #decode: DecodeLine;
   readonly #otherwise: DecodeLine;
   #pending: DecodedLine | undefined;

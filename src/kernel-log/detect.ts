@@ -1,9 +1,10 @@
 import { parseKmsgRecord } from '../kernel/kmsg-record.ts';
 import type { DecodeLine, Decoder } from './decoder.ts';
 import { decodeDmesg, dmesgDecoder } from './dmesg.ts';
+import { JournalFieldsDecoder } from './journal-fields.ts';
 import { JsonDecoder } from './json.ts';
 import { kmsgDecoder } from './kmsg.ts';
-import { type Known, pastedDecoder, quotedDecoder } from './pasted.ts';
+import { decodePasted, type Known, pastedDecoder, quotedDecoder } from './pasted.ts';
 import { decodeSyslog, headParser, syslogDecoder } from './syslog.ts';
 
 export interface DetectedFormat {
@@ -30,8 +31,11 @@ export function detectFormat(
 ): DetectedFormat | undefined {
   const first = lines.find((line) => line.trim() !== '');
   if (first === undefined) return undefined;
-  if (/^\s*(?:[\u001e[]?\s*\{|\[\s*$)/.test(first)) return { decoder: new JsonDecoder(), isKmsg: false };
+  if (/^\s*(?:[\u001e[]?\s*\{|\[\s*$)/.test(first))
+    return { decoder: new JsonDecoder(pasted ? plainLine(now) : undefined), isKmsg: false };
   const count = (matches: (line: string) => boolean) => lines.filter(matches).length;
+  if (JournalFieldsDecoder.isFormatOf(lines))
+    return { decoder: new JournalFieldsDecoder(now), isKmsg: false };
   const isDmesg = (line: string) => decodeDmesg(line, 0, now()) !== undefined;
   const kmsg = count((line) => parseKmsgRecord(line) !== undefined);
   const dmesg = count(isDmesg);
@@ -59,6 +63,11 @@ function isProgram(line: string): boolean {
     line.slice(time[0].length),
   );
   return name !== null && name[1] !== 'kernel';
+}
+
+function plainLine(now: () => number): DecodeLine {
+  const known = knownFormats(now, true);
+  return (line, at) => decodePasted(line, at, known);
 }
 
 /** Of those formats that have a record in each line. */

@@ -1,30 +1,53 @@
 import { KERN } from '../kernel/kmsg-record.ts';
 import { visibleText } from '../kernel/visible-text.ts';
-import { type Decoder, type LogRecord, NEEDLES } from './decoder.ts';
+import { type DecodedLine, type DecodeLine, type Decoder, type LogRecord, NEEDLES } from './decoder.ts';
 import { facility, level } from './dmesg.ts';
+import { parseWallTime, type WallTime } from './wall-time.ts';
 
 const LONGEST_OBJECT = 256 << 10;
+const DEEPEST = 16;
 
-/** `dmesg --json` (one document) and `journalctl -o json`, `json-pretty` or `json-seq` (one object after another). */
+export type Fields = Readonly<Record<string, unknown>>;
+
+/** An object or a list that has been opened in an earlier line. */
+interface Open {
+  readonly isList: boolean;
+  /** What stands before it in the line that opened it. */
+  readonly name: string;
+  text: string;
+}
+
+/**
+ * `dmesg --json` (one document) and `journalctl -o json`, `json-pretty` or `json-seq` (one object after another); with
+ * `plain` also what log shippers make of lines: one object each, one below the other or in lists.
+ */
 export class JsonDecoder implements Decoder {
   // A message that is not UTF-8 is an array of bytes in journalctl's JSON.
   readonly needles = [...NEEDLES, '"MESSAGE":[', '"MESSAGE" : ['];
   readonly linesBefore = 64;
-  #object: string | undefined;
+  readonly linesAfter = 64;
+  readonly #plain: DecodeLine | undefined;
+  #open: Open[] = [];
+
+  constructor(plain?: DecodeLine) {
+    this.#plain = plain;
+  }
 
   line(line: string, at: number): LogRecord | undefined {
     const text = line.replace(/^\u001e/, '').trim();
-    if (text.startsWith('{') && text.endsWith('}')) return this.#record(text, at);
-    const opens = text.endsWith('{');
-    const closes = text.startsWith('}');
-    const object = this.#object;
-    if (closes || opens) {
-      this.#object = opens ? '{' : undefined;
-      return closes && object !== undefined ? this.#record(`${object}}`, at) : undefined;
+    if (/^\{.*\},?$/s.test(text)) return parsedEntry(text.replace(/,$/, ''), at, this.#plain);
+    let rest = text;
+    let record: LogRecord | undefined;
+    while (/^[}\]]/.test(rest)) {
+      rest = rest.slice(1);
+      record = this.#close(at, rest.startsWith(',') ? ',' : '') ?? record;
     }
-    if (object !== undefined)
-      this.#object = object.length + text.length > LONGEST_OBJECT ? undefined : `${object}${text}\n`;
-    return undefined;
+    rest = rest.replace(/^,/, '');
+    const opening = /[[{]$/.exec(rest);
+    if (opening && this.#open.length < DEEPEST)
+      this.#open.push({ isList: opening[0] === '[', name: rest.slice(0, -1), text: '' });
+    else this.#add(rest);
+    return record;
   }
 
   flush(): LogRecord | undefined {
@@ -32,23 +55,48 @@ export class JsonDecoder implements Decoder {
   }
 
   skipped(): void {
-    this.#object = undefined;
+    this.#open = [];
   }
 
-  #record(json: string, at: number): LogRecord | undefined {
-    let entry: unknown;
-    try {
-      entry = JSON.parse(json);
-    } catch {
-      return undefined;
-    }
-    if (typeof entry !== 'object' || entry === null) return undefined;
-    const fields = entry as Readonly<Record<string, unknown>>;
-    return 'msg' in fields ? dmesgEntry(fields, at) : journalEntry(fields, at);
+  #close(at: number, comma: string): LogRecord | undefined {
+    const closed = this.#open.pop();
+    if (closed === undefined) return undefined;
+    const json = closed.isList ? `[${closed.text}]` : `{${closed.text}}`;
+    const around = this.#open.at(-1);
+    if (around !== undefined && !around.isList) this.#add(closed.name + json + comma);
+    else if (!closed.isList) return parsedEntry(json, at, this.#plain);
+    return undefined;
+  }
+
+  #add(text: string): void {
+    const open = this.#open.at(-1);
+    if (open !== undefined && open.text.length + text.length <= LONGEST_OBJECT) open.text += `${text}\n`;
   }
 }
 
-function dmesgEntry(fields: Readonly<Record<string, unknown>>, sequence: number): LogRecord | undefined {
+/**
+ * What one object says.
+ *
+ * @param plain reads the text of an object that is neither dmesg's nor journald's; without it such are no records
+ */
+export function parsedEntry(
+  json: string,
+  at: number,
+  plain: DecodeLine | undefined,
+): DecodedLine | undefined {
+  let entry: unknown;
+  try {
+    entry = JSON.parse(json);
+  } catch {
+    return undefined;
+  }
+  if (!isObject(entry)) return undefined;
+  if ('msg' in entry && 'pri' in entry) return dmesgEntry(entry, at);
+  if ('_TRANSPORT' in entry) return journalEntry(entry, at);
+  return plain && shippedEntry(entry, at, plain);
+}
+
+function dmesgEntry(fields: Fields, sequence: number): LogRecord | undefined {
   const { fac, pri, time, msg } = fields;
   if (typeof msg !== 'string') return undefined;
   const timestampUs = typeof time === 'number' ? Math.round(time * 1e6) : undefined;
@@ -62,7 +110,7 @@ function dmesgEntry(fields: Readonly<Record<string, unknown>>, sequence: number)
 }
 
 /** Fields with an underscore are journald's own word; a program can set the others (systemd.journal-fields(7)). */
-function journalEntry(fields: Readonly<Record<string, unknown>>, sequence: number): LogRecord | undefined {
+export function journalEntry(fields: Fields, sequence: number): LogRecord | undefined {
   const text = message(fields.MESSAGE);
   if (text === undefined || fields._TRANSPORT !== 'kernel') return undefined;
   const number = (name: string) => {
@@ -89,4 +137,77 @@ function message(value: unknown): string | undefined {
   if (!Array.isArray(value) || !value.every((byte) => Number.isInteger(byte) && byte >= 0 && byte < 256))
     return undefined;
   return visibleText(Buffer.from(value as number[]));
+}
+
+/** In small letters, the likeliest first. */
+const TEXT = ['message', 'msg', 'log', 'line', 'textpayload', 'text', '_raw', '@message', 'body'];
+const HOST = ['_hostname', 'hostname', 'host', 'node', 'node_name', 'nodename', 'computer'];
+const TIME = ['timestamp', '@timestamp', 'time', 'ts', '_time', 'talos-time', 'date', 'eventtime'];
+/** Who says it, and by what way it came. */
+const SPEAKER = [
+  '_transport',
+  '_comm',
+  'syslog_identifier',
+  'identifier',
+  'ident',
+  'facility',
+  'program',
+  'appname',
+  'app_name',
+  'logger',
+];
+
+/** A line of a log in an object of a shipper's, with what stands around it: time and host. */
+function shippedEntry(entry: Fields, at: number, plain: DecodeLine, depth = 0): DecodedLine | undefined {
+  const fields = new Map(Object.entries(entry).map(([name, value]) => [name.toLowerCase(), value]));
+  const [speaker] = strings(fields, SPEAKER);
+  if (speaker !== undefined && !/^kern(?:el)?$/.test(speaker)) return undefined;
+  const [text] = strings(fields, TEXT);
+  const record =
+    text === undefined
+      ? depth < 3 &&
+        firstOf([...fields.values()].filter(isObject), (inner) => inside(inner, at, plain, depth + 1))
+      : plain(text.trimEnd(), at);
+  if (!record) return undefined;
+  const host = fields.get('host');
+  const [name] = isObject(host)
+    ? strings(new Map(Object.entries(host)), ['name', 'hostname'])
+    : strings(fields, HOST);
+  const time = record.wallTime === undefined ? firstOf(TIME, (key) => timeOf(fields.get(key))) : undefined;
+  return {
+    ...record,
+    indent: undefined,
+    host: record.host ?? name,
+    ...(time && { wallTime: time.ms, wholeSeconds: time.wholeSeconds, doubt: time.doubt }),
+  };
+}
+
+function inside(entry: Fields, at: number, plain: DecodeLine, depth: number): DecodedLine | undefined {
+  return '_TRANSPORT' in entry ? journalEntry(entry, at) : shippedEntry(entry, at, plain, depth);
+}
+
+function strings(fields: ReadonlyMap<string, unknown>, names: readonly string[]): string[] {
+  return names.map((name) => fields.get(name)).filter((value) => typeof value === 'string');
+}
+
+/** ISO 8601, or a number of seconds, milliseconds, microseconds or nanoseconds since the epoch. */
+function timeOf(value: unknown): WallTime | undefined {
+  if (typeof value === 'string' && !/^\d+(?:\.\d+)?$/.test(value)) return parseWallTime(value, 0);
+  const number = typeof value === 'string' || typeof value === 'number' ? Number(value) : Number.NaN;
+  // Until the year 5138 a number of seconds has eleven digits.
+  let ms = number * 1000;
+  while (ms >= 1e14) ms /= 1000;
+  return ms >= 1e11 ? { ms: Math.floor(ms), wholeSeconds: false } : undefined;
+}
+
+function isObject(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function firstOf<T, R>(values: readonly T[], find: (value: T) => R | undefined): R | undefined {
+  for (const value of values) {
+    const found = find(value);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }

@@ -5,8 +5,8 @@ const NEWLINE = 0x0a;
 const RETURN = 0x0d;
 /** No record of the kernel is as long in any format; what is longer is not looked at. */
 const LONGEST_LINE = 512 << 10;
-/** A process's name can break its line into 16: so long a line may go on after what was found in it. */
-const LINES_AFTER = 16;
+
+type Searched = Pick<Decoder, 'needles' | 'linesBefore' | 'linesAfter'>;
 
 export interface LineTaker {
   /** @param at where the line begins, in bytes from the start of the stream */
@@ -24,7 +24,7 @@ export interface LineTaker {
  * that matters, so that a log without kills costs little more than reading it.
  */
 export class LineScanner {
-  readonly #decoder: Pick<Decoder, 'needles' | 'linesBefore'>;
+  readonly #decoder: Searched;
   readonly #taker: LineTaker;
   #rest: Buffer = Buffer.alloc(0);
   #lines = 0;
@@ -34,7 +34,7 @@ export class LineScanner {
   /** So many lines are taken in any case. */
   #linger = 0;
 
-  constructor(decoder: Pick<Decoder, 'needles' | 'linesBefore'>, taker: LineTaker) {
+  constructor(decoder: Searched, taker: LineTaker) {
     this.#decoder = decoder;
     this.#taker = taker;
   }
@@ -67,7 +67,7 @@ export class LineScanner {
           at = start;
         }
         if (hit === Number.POSITIVE_INFINITY) break;
-        this.#linger = countNewlines(data, at, hit) + 1 + LINES_AFTER;
+        this.#linger = countNewlines(data, at, hit) + 1 + this.#decoder.linesAfter;
       }
       const end = data.indexOf(NEWLINE, at);
       if (end < 0) break;
@@ -102,7 +102,7 @@ export class LineScanner {
 
   #take(text: LineText, start: number, end: number): void {
     this.#lines += 1;
-    if (!this.#taker.idle) this.#linger = LINES_AFTER;
+    if (!this.#taker.idle) this.#linger = this.#decoder.linesAfter;
     else if (this.#linger > 0) this.#linger -= 1;
     const skip = this.#overlong || end - start > LONGEST_LINE;
     this.#overlong = false;

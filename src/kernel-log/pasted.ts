@@ -4,12 +4,13 @@
  */
 import { KERN } from '../kernel/kmsg-record.ts';
 import { type DecodedLine, type DecodeLine, type Decoder, LineDecoder } from './decoder.ts';
+import { parsedEntry } from './json.ts';
 import { type HeadParser, stampAt } from './syslog.ts';
 import { parseWallTime } from './wall-time.ts';
 
 const COLOUR = /\u001b\[[\d;]*[Km]/g;
 const QUOTE =
-  /^(?:[\s>|*"'`#+-]+|\d{1,7}(?:\t|[:|] ?|-(?=\D))|(?:[^\s:]*\/)?(?:syslog|messages|kern|dmesg)[^\s:/]*:(?:\d+:)?)+/;
+  /^(?:[\s>|*"'`#+-]+|\d{1,7}(?:\t|[:|] ?|-(?=\D))|(?:[^\s:]*\/)?(?:syslog|messages|kern|dmesg)(?:[.-][^\s:/]*)?:(?:\d+:)?)+/;
 /** What closes a quote that was opened before the line. */
 const CLOSING = /["'`],?$/;
 /** No word before it ends in a colon: it would be the program that says `kernel:`. */
@@ -47,11 +48,21 @@ export function quotedDecoder(known: Known): Decoder {
 export function pastedDecoder(known: Known): Decoder {
   return new LineDecoder(
     (line, at) => quoted(line, at, known),
-    (line, at) => {
-      const bare = unquoted(line);
-      return bare === '' ? undefined : (embedded(bare, at, known) ?? words(bare, at, known));
-    },
+    (line, at) => unknown(line, at, known),
   );
+}
+
+/** One line by itself. */
+export function decodePasted(line: string, at: number, known: Known): DecodedLine | undefined {
+  return quoted(line, at, known) ?? unknown(line, at, known);
+}
+
+function unknown(line: string, at: number, known: Known): DecodedLine | undefined {
+  const bare = unquoted(line);
+  if (bare === '') return undefined;
+  if (/^\{.*\},?$/s.test(bare))
+    return parsedEntry(bare.replace(/,$/, ''), at, (text) => decodePasted(text, at, known));
+  return embedded(bare, at, known) ?? words(bare, at, known);
 }
 
 function quoted(line: string, at: number, { decode }: Known): DecodedLine | undefined {

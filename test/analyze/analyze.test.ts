@@ -94,6 +94,12 @@ describe('when', () => {
     ['journalctl -o short-full', 1000],
     ['journalctl -o short-unix', 1],
     ['journalctl -o json', 1],
+    ['journalctl -o export', 1],
+    ['journalctl -o verbose', 1],
+    ["dmesg in Docker's json-file", 1],
+    ['words in fluentd', 1],
+    ['words in Filebeat', 1],
+    ['journal in Cloud Logging', 1],
     ['syslog file, RFC 5424', 1],
   ] as const)
     test(`${format} knows the time`, async () => {
@@ -347,6 +353,11 @@ describe('only the kernel is believed', () => {
     `11,5,12345678,-;${text}`,
     JSON.stringify({ MESSAGE: text, SYSLOG_IDENTIFIER: 'kernel', _TRANSPORT: 'syslog' }),
     JSON.stringify({ fac: 'user', pri: 'err', time: 1.5, msg: text }),
+    JSON.stringify({ message: text, program: 'sshd' }),
+    JSON.stringify({ jsonPayload: { MESSAGE: text, _TRANSPORT: 'syslog', SYSLOG_IDENTIFIER: 'kernel' } }),
+    JSON.stringify({ log: `Nov 21 03:14:15 node-7 sshd[1]: ${text}\n`, stream: 'stdout' }),
+    `_HOSTNAME=node-7\n_TRANSPORT=stdout\n_BOOT_ID=6b0c\nMESSAGE=${text}\n`,
+    `_HOSTNAME=node-7\n_TRANSPORT=stdout\n_BOOT_ID=6b0c\nMESSAGE=x\n${text}\n`,
   ])
     test(line.slice(0, 60), async () => assert.deepEqual(await incidents(`${line}\n`), []));
 });

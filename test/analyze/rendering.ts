@@ -125,6 +125,70 @@ const journalEntry = (record: KernelRecord) => ({
 const dmesgEntry = (record: KernelRecord) =>
   `      {\n         "pri": ${record.level},\n         "time": ${seconds(record).padStart(12)},\n         "msg": ${JSON.stringify(record.text)}\n      }`;
 
+/** A value with a control character is binary there: its length in eight bytes, then what it is. */
+function exported(record: KernelRecord): string {
+  const { MESSAGE, ...fields } = { ...journalEntry(record), MESSAGE: record.text };
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(Buffer.byteLength(MESSAGE)));
+  const message = MESSAGE.includes('\n')
+    ? `MESSAGE\n${length.toString('latin1')}${MESSAGE}`
+    : `MESSAGE=${MESSAGE}`;
+  const [first, ...rest] = Object.entries(fields).map(([name, value]) => `${name}=${value}`);
+  return [first, message, ...rest].join('\n');
+}
+
+function verbose(record: KernelRecord): string {
+  const { __REALTIME_TIMESTAMP, ...fields } = { ...journalEntry(record), MESSAGE: record.text };
+  const time = wall(record).toISOString().replace('T', ' ').replace('Z', '');
+  const head = `Sat ${time} UTC [s=5f1c;i=2a;b=6b0c]`;
+  return [
+    head,
+    ...Object.entries(fields).map(
+      ([name, value]) => `    ${name}=${value.replaceAll('\n', '\n            ')}`,
+    ),
+  ].join('\n');
+}
+
+/** What becomes of lines on their way: a container's log file, fluentd, Cloud Logging. */
+const shipped: Readonly<Record<string, (records: readonly KernelRecord[]) => string>> = {
+  "dmesg in Docker's json-file": (records) =>
+    records
+      .flatMap((record) =>
+        (renderers.dmesg?.(record) ?? '')
+          .split('\n')
+          .map((line) => JSON.stringify({ log: `${line}\n`, stream: 'stdout', time: wall(record) })),
+      )
+      .join('\n'),
+  'words in fluentd': (records) =>
+    lines(records, (record) => ({
+      host: HOST,
+      ident: 'kernel',
+      message: record.text,
+      '@timestamp': wall(record),
+    })),
+  'words in Filebeat': (records) =>
+    lines(records, (record) => ({
+      '@timestamp': wall(record),
+      host: { hostname: HOST },
+      message: record.text,
+      syslog: { facility: 0, identifier: 'kernel' },
+    })),
+  'journal in Cloud Logging': (records) =>
+    JSON.stringify(
+      records.map((record) => ({
+        insertId: 'x',
+        jsonPayload: journalEntry(record),
+        labels: { zone: 'a', list: ['b', 'c'] },
+        timestamp: wall(record),
+      })),
+      null,
+      2,
+    ),
+};
+
+const lines = (records: readonly KernelRecord[], object: (record: KernelRecord) => object) =>
+  records.map((record) => JSON.stringify(object(record))).join('\n');
+
 /** Each way in which a log of the kernel comes: its name, and what it makes of records. */
 export const RENDERINGS: readonly (readonly [string, (lines: readonly string[]) => string])[] = [
   ['records of /dev/kmsg', (lines) => `${lines.join('\n')}\n`],
@@ -151,6 +215,11 @@ export const RENDERINGS: readonly (readonly [string, (lines: readonly string[]) 
         .map((record) => JSON.stringify(journalEntry(record), null, 8))
         .join('\n')}\n`,
   ],
+  ['journalctl -o export', (lines) => `${parsed(lines).map(exported).join('\n\n')}\n`],
+  ['journalctl -o verbose', (lines) => `${parsed(lines).map(verbose).join('\n')}\n`],
+  ...Object.entries(shipped).map(
+    ([name, render]) => [name, (lines: readonly string[]) => `${render(parsed(lines))}\n`] as const,
+  ),
 ];
 
 function parsed(lines: readonly string[]): KernelRecord[] {
