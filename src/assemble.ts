@@ -3,6 +3,7 @@ import { type AssembledReport, type DraftRecord, ReportDraft } from './assemble/
 import { isWithin } from './kernel/cgroup-path.ts';
 import { KERN, type KernelRecord } from './kernel/kmsg-record.ts';
 import type { Observation } from './kernel/observation.ts';
+import { isTooLong } from './kernel/oom-numbers.ts';
 import { observe, observeBareKill } from './kernel/oom-report.ts';
 
 /** A record from /dev/kmsg, or one from a log, which may not know the kernel's clock. */
@@ -77,7 +78,9 @@ export class Assembler {
     for (const separator of separators) {
       const joined = { ...record, text: `${this.#split?.text}${separator}${record.text}` };
       const whole = observe(joined.text);
-      if (whole === undefined) continue;
+      // A header begins with a name, which can be anything; and a name ends before the next kill.
+      if (whole === undefined || whole.kind === 'header') continue;
+      if (whole.kind === 'kill' && isTooLong(whole.name)) continue;
       this.#split = undefined;
       this.#found(joined, whole);
       return;
@@ -278,7 +281,7 @@ const SIZES =
   /^(?=.*\d)[-\w]{0,20}:?-?\d{0,16}(?:kB)?(?:,? (?:[a-z]+-rss|UID|pgtables|oom_score_adj):-?\d+(?:kB)?)*,?$/;
 const SIZE = /^(?:[a-z]+-rss|UID|pgtables|oom_score_adj):/;
 const SPLIT_START =
-  /^(?:oom-kill:constraint=|(?:(?:Memory cgroup out|Out) of memory(?: \(oom_kill_allocating_task\))?: )?Kill(?:ed)? process \d+ \()/;
+  /^(?:oom-kill:constraint=|(?:(?:Memory cgroup out|Out) of memory(?: \(oom_kill_allocating_task\))?: )?Kill(?:ed)? process \d+,?(?: UID \d+,)? \()/;
 
 function isEarlier(record: DraftRecord, draft: ReportDraft, us: number): boolean {
   const { timestampUs } = record;

@@ -475,6 +475,48 @@ describe('lines in pieces', () => {
   });
 });
 
+describe('an excerpt of a log', () => {
+  const excerpt = (...texts: readonly string[]) => assemble(log(...texts), { excerpt: true }).reports;
+  const cut = 'Out of memory: Killed process 7, UID 48, (httpd)';
+
+  test('the start of a kill is one, whatever follows', () => {
+    for (const next of [
+      [],
+      ['eth0: up'],
+      [kill(8)],
+      [header('b'), choice(8), kill(8)],
+      Array(20).fill('x'),
+    ]) {
+      const [first, ...more] = excerpt(cut, ...next);
+      assert.partialDeepStrictEqual(first, {
+        victims: [{ pid: 7, name: 'httpd', userId: 48 }],
+        oom: { scope: 'node' },
+      });
+      assert.deepEqual(pids(more), next.length > 0 && next.includes(kill(8)) ? [[8]] : []);
+      for (const { oom } of more) assert.equal(oom.trigger?.name, next.length > 1 ? 'b' : undefined);
+    }
+    assert.deepEqual(assemble(log(cut, 'eth0: up')).reports, [], 'a record of /dev/kmsg is whole');
+  });
+
+  test('who was chosen was killed, unless it was exiting', () => {
+    const exiting =
+      'Memory cgroup out of memory: OOM victim 1 (p1) is already exiting. Skip killing the task';
+    const [report, ...more] = excerpt(
+      header('a'),
+      choice(1),
+      header('b'),
+      choice(2),
+      exiting.replaceAll('1', '2'),
+    );
+    assert.equal(more.length, 0);
+    assert.partialDeepStrictEqual(report, {
+      oom: { scope: 'cgroup', limit_cgroup: '/a', trigger: { name: 'a' } },
+      victims: [{ pid: 1, name: 'p1', userId: 0, cgroup: '/a/b' }],
+    });
+    assert.match(report?.unknown.victims ?? '', /not that it was killed$/);
+  });
+});
+
 test('a long table keeps the biggest, and says so', () => {
   const rows = Array.from({ length: 5_000 }, (_, index) => {
     const pid = index + 1;

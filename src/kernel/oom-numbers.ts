@@ -29,6 +29,11 @@ export function score(text: string | undefined): number | undefined {
   return value !== undefined && value >= -1000 && value <= 1000 ? value : undefined;
 }
 
+/** Whether the kernel has no room for such a name of a process: it is something else. */
+export function isTooLong(name: string): boolean {
+  return name.replace(/\\x[0-9a-f]{2}/g, '.').length > 15;
+}
+
 export function boundedName(text: string | undefined): string {
   return (text ?? '').slice(0, LONGEST_NAME);
 }

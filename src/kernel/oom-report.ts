@@ -5,7 +5,16 @@
  * from the right. Bytes are bytes. A number that is too large to be exact stands for "unlimited" or nonsense: absent.
  */
 import type { KillPrefix, Observation } from './observation.ts';
-import { boundedName, boundedPath, integer, kiB, LONGEST_NAME, pidOf, score } from './oom-numbers.ts';
+import {
+  boundedName,
+  boundedPath,
+  integer,
+  isTooLong,
+  kiB,
+  LONGEST_NAME,
+  pidOf,
+  score,
+} from './oom-numbers.ts';
 import { cgroupStatistics, freeLists, nodeNumber, numbers, statistics } from './oom-statistics.ts';
 
 export interface TaskRow {
@@ -232,7 +241,7 @@ function choice(text: string): Observation | undefined {
   const userId = integer(end[2]);
   for (let task = text.indexOf(TASK); task >= 0; task = text.indexOf(TASK, task + 1)) {
     const named = text.slice(task + TASK.length, end.index);
-    if (named.replace(/\\x[0-9a-f]{2}/g, '.').length > 15 && text.indexOf(TASK, task + 1) >= 0) continue;
+    if (isTooLong(named) && text.indexOf(TASK, task + 1) >= 0) continue;
     const memcg = text.lastIndexOf(TASK_MEMCG, task);
     const start = CHOICE.exec(text.slice(0, memcg < 0 ? task : memcg));
     if (!start) continue;
