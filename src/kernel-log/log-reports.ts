@@ -3,6 +3,7 @@ import type { NoVictim } from '../assemble/kill-report.ts';
 import type { AssembledReport } from '../assemble/report-draft.ts';
 import { Assembler } from '../assemble.ts';
 import { visibleText } from '../kernel/visible-text.ts';
+import { Chronology } from './chronology.ts';
 import type { Decoder, LogRecord } from './decoder.ts';
 import { type DetectedFormat, detectFormat, knownFormats } from './detect.ts';
 import { LineScanner, type LineTaker } from './line-scanner.ts';
@@ -45,6 +46,8 @@ interface Host {
 /** The bytes of a log of the kernel, in whatever format -> kill reports. Pure; memory bounded by one report and one line. */
 export class LogReports implements LineTaker {
   readonly #options: LogReportsOptions;
+  /** Of what somebody hands over. A daemon writes what it reads. */
+  readonly #chronology: Chronology | undefined;
   readonly #stamps = new Map<number, LogRecord>();
   #sample: Buffer = Buffer.alloc(0);
   #format: DetectedFormat | undefined;
@@ -60,6 +63,7 @@ export class LogReports implements LineTaker {
 
   constructor(options: LogReportsOptions) {
     this.#options = options;
+    this.#chronology = options.pasted ? new Chronology() : undefined;
   }
 
   /** How many lines have been seen. */
@@ -79,6 +83,7 @@ export class LogReports implements LineTaker {
 
   /** Nothing has begun that the next lines could be part of. */
   get idle(): boolean {
+    if (this.#chronology?.open) return false;
     if (this.#host?.assembler.open) return false;
     return this.#hosts.size <= 1 || !this.#all().some(({ open }) => open);
   }
@@ -122,6 +127,7 @@ export class LogReports implements LineTaker {
     if (this.#format === undefined) this.#detect(this.#sample, true);
     this.#scan();
     this.#scanner?.end();
+    for (const record of this.#chronology?.end() ?? []) this.#assemble(record);
     for (const assembler of this.#all()) assembler.end();
   }
 
@@ -164,6 +170,11 @@ export class LogReports implements LineTaker {
   }
 
   #record(record: LogRecord): void {
+    if (this.#chronology === undefined) this.#assemble(record);
+    else for (const next of this.#chronology.push(record)) this.#assemble(next);
+  }
+
+  #assemble(record: LogRecord): void {
     const host = this.#hostOf(record);
     const kills = record.text.includes('Kill');
     // A kill whose name holds newlines is known by the place of its last line.

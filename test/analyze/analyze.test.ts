@@ -153,6 +153,71 @@ test('a log names its host and its kernel', async () => {
   assert.deepEqual(incident?.witness, ['log']);
 });
 
+describe('a log with the newest line first', () => {
+  const names = ['6.1/group', '7.2/child', '6.1/leaderexit', '7.2/global'];
+  const all = names.flatMap((name, at) =>
+    fixture(name).lines.map((line) => {
+      const [priority, sequence, us, ...rest] = line.split(',') as [string, string, string, ...string[]];
+      return [priority, Number(sequence) + at * 10_000, Number(us) + at * 90_000_000, ...rest].join(',');
+    }),
+  );
+  const upsideDown = (log: string) => {
+    const entries = log.trimEnd().split(/\n(?! )/);
+    return `${entries.reverse().join('\n')}\n`;
+  };
+  const render = (format: string, lines: readonly string[]) =>
+    RENDERINGS.find(([name]) => name === format)?.[1](lines) ?? '';
+
+  for (const format of [
+    'journalctl -o short',
+    'journalctl -o short-precise',
+    'dmesg',
+    'dmesg -T',
+    'journalctl -o json',
+    'syslog file without host',
+  ])
+    test(format, async () => {
+      const found = (await incidents(upsideDown(render(format, all)))).reverse();
+      const wanted = await incidents(render(format, all));
+      assert.equal(found.length, names.length);
+      assert.deepEqual(found.map(essence), wanted.map(essence));
+      assert.deepEqual(
+        found.map(({ time }) => time),
+        wanted.map(({ time }) => time),
+      );
+    });
+
+  test('one report, all of it in one second', async () => {
+    const log = render('journalctl -o short', fixture('7.2/child').lines).replaceAll(
+      /03:14:\d\d/g,
+      '03:14:15',
+    );
+    assert.deepEqual((await incidents(upsideDown(log))).map(essence), (await incidents(log)).map(essence));
+    const grep = (text: string) =>
+      text
+        .split('\n')
+        .filter((line) => /oom-kill|Killed/.test(line))
+        .join('\n');
+    assert.partialDeepStrictEqual(await incidents(grep(upsideDown(log))), [
+      {
+        oom: { trigger: { name: 'postgres' } },
+        process: { pid: 139 },
+        victims: [{ memory: { anon_rss: 16592896 } }],
+      },
+    ]);
+  });
+
+  test('a clock that was set back, and another boot, turn nothing around', async () => {
+    const [early, late] = [render('dmesg', all.slice(0, 60)), render('dmesg', fixture('6.1/child').lines)];
+    const alone = (await incidents(late)).map(essence);
+    assert.deepEqual((await incidents(early + late)).map(essence).slice(-1), alone);
+    assert.deepEqual(
+      (await incidents(`[ 9999.000001] eth0: up\n[ 9998.000001] eth0: up\n${late}`)).map(essence),
+      alone,
+    );
+  });
+});
+
 test('a long start without the kernel does not hide it', async () => {
   for (const format of ['logread of OpenWrt', 'syslog file, RFC 5424', 'syslog file, escaped by rsyslog']) {
     const log = RENDERINGS.find(([name]) => name === format)?.[1](fixture('6.1/child').lines) ?? '';
