@@ -61,6 +61,7 @@ export class Chronology {
     const records = this.#records;
     const complete = records.findLastIndex(isHeader) + 1;
     this.#records = records.slice(complete);
+    this.#characters = 0;
     const reports: LogRecord[][] = [[]];
     for (const record of records.slice(0, complete)) {
       reports.at(-1)?.push(record);

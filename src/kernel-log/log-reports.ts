@@ -9,6 +9,7 @@ import { type DetectedFormat, detectFormat, knownFormats } from './detect.ts';
 import { LineScanner, type LineTaker } from './line-scanner.ts';
 import { pastedDecoder } from './pasted.ts';
 import { syslogDecoder } from './syslog.ts';
+import { ToldKills } from './told-kills.ts';
 
 export interface LogReportsOptions {
   /** Milliseconds since the epoch: logs without a year are dated by it. */
@@ -48,6 +49,7 @@ export class LogReports implements LineTaker {
   readonly #options: LogReportsOptions;
   /** Of what somebody hands over. A daemon writes what it reads. */
   readonly #chronology: Chronology | undefined;
+  readonly #told: ToldKills | undefined;
   readonly #stamps = new Map<number, LogRecord>();
   #sample: Buffer = Buffer.alloc(0);
   #format: DetectedFormat | undefined;
@@ -64,6 +66,7 @@ export class LogReports implements LineTaker {
   constructor(options: LogReportsOptions) {
     this.#options = options;
     this.#chronology = options.pasted ? new Chronology() : undefined;
+    this.#told = options.pasted ? new ToldKills() : undefined;
   }
 
   /** How many lines have been seen. */
@@ -219,7 +222,9 @@ export class LogReports implements LineTaker {
   }
 
   #report(report: AssembledReport, host: string | undefined): void {
-    this.#options.report(report, this.#stamps.get(report.victims[0]?.sequence ?? -1));
+    const stamp = this.#stamps.get(report.victims[0]?.sequence ?? -1);
+    const isAgain = stamp !== undefined && this.#told?.tell(report, stamp);
+    if (!isAgain) this.#options.report(report, stamp);
     // In a storm one report follows the other and nothing is ever idle.
     for (const [sequence, stamp] of this.#stamps) {
       const isWanted = stamp.host !== host && this.#hosts.get(stamp.host)?.assembler.open;

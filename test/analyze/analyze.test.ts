@@ -342,9 +342,37 @@ describe('what people hand over', () => {
       [1, 0, 2],
       [2, 1, 0],
     ]) {
-      const found = await incidents(order.map((part) => parts[part]).join('\n'));
-      assert.deepEqual(found.map(essence), [wanted, wanted, wanted], String(order));
+      // The same kill three times, each with another number.
+      const text = order.map((part) => parts[part]?.replace(/\b139\b/g, `${part + 1}139`)).join('\n');
+      const found = (await incidents(text)).map(essence);
+      const expected = [1, 2, 3].map((part) =>
+        JSON.parse(JSON.stringify(wanted).replace(/\b139\b/g, `${part}139`)),
+      );
+      found.sort((a, b) => (a.victims[0]?.process.pid ?? 0) - (b.victims[0]?.process.pid ?? 0));
+      assert.deepEqual(found, expected, String(order));
     }
+  });
+
+  test('the same kill from two sources is one, another one of the same process is not', async () => {
+    const sources = [
+      'dmesg',
+      'journalctl -o short',
+      'journalctl -o short-precise',
+      'dmesg -T',
+      'syslog file, RFC 3164',
+    ];
+    for (const one of sources)
+      for (const other of sources) {
+        const found = await incidents(`${log(one)}\n\n${log(other)}\n`);
+        assert.deepEqual(found.map(essence), (await incidents(log(one))).map(essence), `${one}, ${other}`);
+      }
+    const journal = log('journalctl -o short');
+    for (const later of [
+      journal.replaceAll(' 03:', ' 04:'),
+      journal.replaceAll('node-7', 'node-8'),
+      journal.replaceAll('anon-rss:1', 'anon-rss:2'),
+    ])
+      assert.equal((await incidents(`${journal}\n${later}\n`)).length, 2);
   });
 
   test('broken by a narrow window', async () => {
