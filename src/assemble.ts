@@ -35,6 +35,17 @@ const ABANDONED_US = 60_000_000;
 const MOST_PIECES = 16;
 const MOST_VICTIMS = 10_000;
 
+/** The start of a line that may go on in the next record. */
+interface Split {
+  readonly record: DraftRecord;
+  readonly text: string;
+  readonly pieces: number;
+  /** What it says by itself, where that counts. */
+  readonly kill: Observation | undefined;
+  /** Only sizes can be missing. */
+  readonly isWhole: boolean;
+}
+
 /**
  * Kernel records -> one report per invocation of the OOM killer. Pure: no clock, no I/O, memory bounded by one report.
  *
@@ -46,7 +57,7 @@ const MOST_VICTIMS = 10_000;
 export class Assembler {
   readonly #options: AssemblerOptions;
   #draft: ReportDraft | undefined;
-  #split: { readonly record: DraftRecord; readonly text: string; readonly pieces: number } | undefined;
+  #split: Split | undefined;
   #sequence: number | undefined;
 
   constructor(options: AssemblerOptions) {
@@ -55,7 +66,7 @@ export class Assembler {
 
   /** Something has begun and not been told: a kill that group members may follow, or a header whose kill may follow. */
   get open(): boolean {
-    return this.#draft !== undefined || this.#cutKill !== undefined;
+    return this.#draft !== undefined || this.#split?.kill !== undefined;
   }
 
   /** Sequence number of the first record of what is open: a reader that starts again there misses nothing. */
@@ -93,7 +104,8 @@ export class Assembler {
     }
     if (SPLIT_START.test(record.text)) {
       this.#giveUpSplit();
-      this.#split = { record, text: record.text, pieces: 1 };
+      const kill = this.#options.excerpt ? observeBareKill(record.text) : undefined;
+      this.#split = { record, text: record.text, pieces: 1, kill, isWhole: false };
     } else if (this.#split) {
       const { text, pieces } = this.#split;
       const [separator] = separators;
@@ -169,22 +181,16 @@ export class Assembler {
 
   #found(record: DraftRecord, seen: Observation): void {
     // More sizes may follow, in the next line of a window.
-    if (this.#options.excerpt && seen.kind === 'kill') this.#split = { record, text: record.text, pieces: 1 };
+    if (this.#options.excerpt && seen.kind === 'kill')
+      this.#split = { record, text: record.text, pieces: 1, kill: seen, isWhole: true };
     else this.#take(record, seen);
   }
 
   /** The rest of it does not come. */
   #giveUpSplit(): void {
-    const kill = this.#cutKill;
-    const record = this.#split?.record;
+    const split = this.#split;
     this.#split = undefined;
-    if (kill !== undefined && record !== undefined) this.#take(record, kill);
-  }
-
-  get #cutKill(): Observation | undefined {
-    if (this.#split === undefined || !this.#options.excerpt) return undefined;
-    const { text } = this.#split.record;
-    return observe(text) ?? observeBareKill(text);
+    if (split?.kill !== undefined) this.#take(split.record, split.kill);
   }
 
   /** The draft whose kill is still to come. */
@@ -268,10 +274,10 @@ export class Assembler {
    */
   #separators(next: string): readonly string[] {
     if (this.#split === undefined) return [];
-    const { text } = this.#split;
+    const { text, isWhole } = this.#split;
     if (text.startsWith('oom-kill:') && !text.includes(',task=')) return [''];
     if (!this.#options.excerpt) return ['\n'];
-    if (observe(text)) return SIZES.test(next) ? [SIZE.test(next) ? ' ' : ''] : [];
+    if (isWhole) return SIZES.test(next) ? [SIZE.test(next) ? ' ' : ''] : [];
     return next.startsWith('total-vm:') ? [' ', '\n'] : ['\n', '', ' '];
   }
 }
