@@ -66,7 +66,7 @@ function isProgram(line: string): boolean {
 }
 
 function plainLine(now: () => number): DecodeLine {
-  const known = knownFormats(now, true);
+  const known = knownFormats(now, false);
   return (line, at) => decodePasted(line, at, known);
 }
 

@@ -19,7 +19,7 @@ const LEVELS = ['emerg', 'alert', 'crit', 'err', 'warn', 'notice', 'info', 'debu
 
 /** `kern  :err   : ` (-x), `node-7: kern:  err: ` (talosctl), `<3>` (--raw), or what a console before 4.15 puts after a loss */
 const PREFIX =
-  /^(?:(?:(\S+): )?([a-z0-9]+) *: *([a-z]+) *: |<(\d{1,4})>|\*\* \d+ printk messages dropped \*\* )/;
+  /^(?:(?:(?!\d+:)(\S+): )?([a-z0-9]+) *: *([a-z]+) *: |<(\d{1,4})>|\*\* \d+ printk messages dropped \*\* )/;
 /**
  * `[   27.287451] `, with `<    0.000001>` of -d, or `[Sat Nov 21 03:14:15 2026] ` of -T in whatever language, or
  * `[Nov21 03:14] ` of -e

@@ -164,7 +164,7 @@ export class LogReports implements LineTaker {
 
   #unknown(): Decoder {
     const { now, pasted } = this.#options;
-    return pasted ? pastedDecoder(knownFormats(now, true)) : syslogDecoder(now);
+    return pasted ? pastedDecoder(knownFormats(now, false)) : syslogDecoder(now);
   }
 
   #scan(): void {
