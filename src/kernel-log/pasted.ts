@@ -69,7 +69,9 @@ function quoted(line: string, at: number, { decode }: Known): DecodedLine | unde
   const record = decode(line, at);
   if (record !== undefined) return record;
   const bare = unquoted(line);
-  return bare === line ? undefined : decode(bare, at);
+  const inside = bare === line ? undefined : decode(bare, at);
+  // What goes on below it is quoted, too.
+  return inside && { ...inside, indent: undefined };
 }
 
 function unquoted(line: string): string {

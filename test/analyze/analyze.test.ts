@@ -295,6 +295,7 @@ describe('what people hand over', () => {
     ['with the numbers of lines around what grep found', each('dmesg', (line) => `104-${line}`)],
     ['with numbered lines, in another format', each('dmesg -x', (line) => `104: ${line}`)],
     ['in quotes, in another format', each('journalctl -o short-monotonic', (line) => `> ${line}`)],
+    ['in quotes, with lines that belong to the one above', each('dmesg --raw', (line) => `> ${line}`)],
     ['from a test of NixOS', each('dmesg', (line) => `machine # ${line}`)],
     ['from docker compose', each('dmesg', (line) => `kmsg-1  | ${line}`)],
     ['as an array in JSON or YAML', each('dmesg', (line) => `        "${line}",`)],
