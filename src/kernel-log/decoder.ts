@@ -52,11 +52,11 @@ export class LineDecoder implements Decoder {
   /** A process's name can break its line into 16. */
   readonly linesAfter = 16;
   readonly #decode: DecodeLine;
-  readonly #otherwise: DecodeLine;
+  readonly #otherwise: DecodeLine | undefined;
   #pending: DecodedLine | undefined;
 
   /** @param otherwise for a line that is not of the format and that no record goes on in */
-  constructor(decode: DecodeLine, otherwise: DecodeLine = () => undefined) {
+  constructor(decode: DecodeLine, otherwise?: DecodeLine) {
     this.#decode = decode;
     this.#otherwise = otherwise;
   }
@@ -68,16 +68,21 @@ export class LineDecoder implements Decoder {
       this.#pending = decoded;
       return pending;
     }
-    const indent = pending?.indent;
-    if (pending !== undefined && indent !== undefined && (indent === 0 || line.startsWith(' '))) {
-      const rest = line.search(/\S|$/) >= indent ? line.slice(indent) : line;
+    if (pending?.indent !== undefined && this.#isBelow(line, pending.indent)) {
+      const rest = line.search(/\S|$/) >= pending.indent ? line.slice(pending.indent) : line;
       if (pending.text.length < LONGEST_TEXT)
         this.#pending = { ...pending, text: `${pending.text}\n${rest}` };
       return undefined;
     }
-    const other = this.#otherwise(line, at);
+    const other = this.#otherwise?.(line, at);
     this.#pending = other && pending ? goesOn(other, pending) : other;
     return pending;
+  }
+
+  /** Where other lines are read, too, only one that stands exactly so is sure to be no line of its own. */
+  #isBelow(line: string, indent: number): boolean {
+    if (this.#otherwise) return indent > 0 && line.search(/\S|$/) >= indent;
+    return indent === 0 || line.startsWith(' ');
   }
 
   flush(): LogRecord | undefined {

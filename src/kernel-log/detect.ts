@@ -1,9 +1,8 @@
-import { parseKmsgRecord } from '../kernel/kmsg-record.ts';
 import type { DecodeLine, Decoder } from './decoder.ts';
 import { decodeDmesg, dmesgDecoder } from './dmesg.ts';
 import { JournalFieldsDecoder } from './journal-fields.ts';
 import { JsonDecoder } from './json.ts';
-import { kmsgDecoder } from './kmsg.ts';
+import { decodeKmsg, kmsgDecoder } from './kmsg.ts';
 import { decodePasted, type Known, pastedDecoder, quotedDecoder } from './pasted.ts';
 import { decodeSyslog, headParser, syslogDecoder } from './syslog.ts';
 
@@ -37,7 +36,7 @@ export function detectFormat(
   if (JournalFieldsDecoder.isFormatOf(lines))
     return { decoder: new JournalFieldsDecoder(now), isKmsg: false };
   const isDmesg = (line: string) => decodeDmesg(line, 0, now()) !== undefined;
-  const kmsg = count((line) => parseKmsgRecord(line) !== undefined);
+  const kmsg = count((line) => decodeKmsg(line) !== undefined);
   const dmesg = count(isDmesg);
   const headOf = headParser(now);
   const kernel = count((line) => headOf(line) !== undefined);

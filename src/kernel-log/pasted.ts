@@ -5,7 +5,7 @@
 import { KERN } from '../kernel/kmsg-record.ts';
 import { type DecodedLine, type DecodeLine, type Decoder, LineDecoder } from './decoder.ts';
 import { parsedEntry } from './json.ts';
-import { type HeadParser, stampAt } from './syslog.ts';
+import { type HeadParser, octal, stampAt } from './syslog.ts';
 import { parseWallTime } from './wall-time.ts';
 
 const COLOUR = /\u001b\[[\d;]*[Km]/g;
@@ -108,7 +108,7 @@ function words(bare: string, at: number, known: Known): DecodedLine {
     level: INFO,
     sequence: at,
     timestampUs: stamp?.timestampUs,
-    text: rest.slice(stamp?.end ?? start),
+    text: octal(rest.slice(stamp?.end ?? start)),
   };
   return completed(record, shipped + rest.slice(0, start), known);
 }

@@ -148,7 +148,7 @@ function wall(
 }
 
 /** rsyslog writes control characters as `#` and three octal digits. */
-function octal(text: string): string {
+export function octal(text: string): string {
   if (!text.includes('#')) return text;
   return text.replace(/#(0[0-3][0-7]|177)/g, (_escape, digits: string) =>
     String.fromCharCode(Number.parseInt(digits, 8)),

@@ -67,7 +67,7 @@ const KILL = new RegExp(
 const SENTENCE = new RegExp(`^${PREFIX}: Killed process (\\d+),?(?: UID (\\d+),)? \\((.*)\\)\\.$`, 's');
 /** Where its sizes would begin it ends, or is cut: journalctl shows that by a last character. */
 const BARE_KILL = new RegExp(
-  `^(?:${PREFIX}: )?Killed process (\\d+),?(?: UID (\\d+),)? \\((.*)\\)(?: (?:t[-:a-z\\d]*)?)?[>…]?$`,
+  `^(?:${PREFIX}: )?Killed process (\\d+),?(?: UID (\\d+),)? \\((.*)\\)(?: (?:t[-a-z]*|[a-z]+-[a-z]+:[^()]*)?)?[>…]?$`,
   's',
 );
 const EXITING = new RegExp(

@@ -296,6 +296,15 @@ describe('what people hand over', () => {
     ['with numbered lines, in another format', each('dmesg -x', (line) => `104: ${line}`)],
     ['in quotes, in another format', each('journalctl -o short-monotonic', (line) => `> ${line}`)],
     ['in quotes, with lines that belong to the one above', each('dmesg --raw', (line) => `> ${line}`)],
+    ['in a string of a program', each('dmesg', (line) => line).replace(/$/, '\n    """ (a kill)')],
+    [
+      'escaped by rsyslog, without its head',
+      (
+        RENDERINGS.find(([name]) => name === 'syslog file, escaped by rsyslog')?.[1](
+          fixture('7.2/child').lines,
+        ) ?? ''
+      ).replaceAll(/^.*?kernel: \[.*?\] /gm, ''),
+    ],
     ['from a test of NixOS', each('dmesg', (line) => `machine # ${line}`)],
     ['from docker compose', each('dmesg', (line) => `kmsg-1  | ${line}`)],
     ['as an array in JSON or YAML', each('dmesg', (line) => `        "${line}",`)],

@@ -192,6 +192,10 @@ const lines = (records: readonly KernelRecord[], object: (record: KernelRecord) 
 /** Each way in which a log of the kernel comes: its name, and what it makes of records. */
 export const RENDERINGS: readonly (readonly [string, (lines: readonly string[]) => string])[] = [
   ['records of /dev/kmsg', (lines) => `${lines.join('\n')}\n`],
+  [
+    'netconsole, extended, with the release',
+    (lines) => lines.map((line) => `6.12.9-200.fc41,${line}\n`).join(''),
+  ],
   ...Object.entries(renderers).map(
     ([name, render]) =>
       [name, (lines: readonly string[]) => `${parsed(lines).map(render).join('\n')}\n`] as const,
