@@ -32,13 +32,41 @@ test('months are read in English, and where they are numbers', () => {
   assert.equal(at('六 1月 10 03:00:05 2026'), short);
 });
 
+test('and in the languages of most machines, as the C library abbreviates them', () => {
+  for (const [names, month] of [
+    ['janv. ene gen sty янв. Oca ian', 0],
+    ['févr. Feb fev feb. luty лют', 1],
+    ['Mär mar mrt marzo мар', 2],
+    ['Mai mag mei maj мая май', 4],
+    ['juin giu jun. Haz iun', 5],
+    ['juil. lug júl lip', 6],
+    ['Okt oct. ott paź окт. Eki', 9],
+    ['Dez déc. dic grudzień Ara', 11],
+  ] as const)
+    for (const name of names.split(' ')) {
+      const read = parseWallTime(`${name} 10 03:00:05`, NOW)?.ms;
+      if (name === 'lip') assert.equal(read, undefined, 'June in Croatian, July in Polish');
+      else assert.equal(new Date(read ?? 0).getMonth(), month, name);
+    }
+  for (const text of [
+    'sam. janv. 10 03:00:05 2026',
+    'sam. 10 janv. 03:00:05 2026',
+    'Sa Jan 10 03:00:05 2026',
+  ])
+    assert.equal(at(text), at('Jan 10 03:00:05'), text);
+});
+
 test('what is no time is none', () => {
   for (const text of [
     '',
     'Foo 10 03:00:05',
     '13月 10 03:00:05',
     '0月 10 03:00:05',
-    'sam. 10 janv. 03:00:05 2026',
+    'ი 10 03:00:05',
+    'იან 10 03:00:05',
+    'j 10 03:00:05',
+    // October in Croatian, November in Polish.
+    'lis 10 03:00:05',
     '2026-13-40T99:00:00Z',
     'Jan 10',
     '2026-01-10',
