@@ -241,6 +241,20 @@ describe('kernels before 2.6.34, which print no sizes', () => {
   });
 });
 
+test('before 5.1 a child that dies in place of the chosen process comes from below the limit', () => {
+  const report = (cgroup: string, limit: string) =>
+    assemble(
+      log(
+        header('a'),
+        `Task in ${cgroup} killed as a result of limit of ${limit}`,
+        'Memory cgroup out of memory: Kill process 9 (java) score 9 or sacrifice child',
+        'Killed process 12 (java) total-vm:8kB, anon-rss:4kB, file-rss:0kB',
+      ),
+    ).reports[0];
+  assert.equal(report('/docker/a', '/docker/a')?.victims[0]?.cgroup, '/docker/a');
+  assert.equal(report('/pod/a', '/pod')?.victims[0]?.cgroup, undefined, 'which container is not said');
+});
+
 test('before 4.8 the kernel names those who die because they share the memory of its victim', () => {
   const kill = 'Killed process 9 (jsvc) total-vm:8kB, anon-rss:4kB, file-rss:0kB';
   const sharing = ['Kill process 10 (jsvc) sharing same memory', 'Kill process 11 (sh) sharing same memory'];

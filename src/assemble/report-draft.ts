@@ -208,12 +208,12 @@ export class ReportDraft {
   }
 
   #victim({ record, seen }: Kill): KernelVictim {
-    const { choice, oldChoice, taskCgroup } = this.head;
+    const { choice, oldChoice, taskCgroup, childCgroup } = this.head;
     const first = this.#victims.size === 0;
     const process = this.#tasks.processOfThread(seen.pid) ?? (first ? this.#threadOfChoice(seen) : undefined);
     const pid = process ?? seen.pid;
     const chosen = pid === (choice ?? oldChoice)?.pid;
-    const cgroup = (chosen ? taskCgroup : undefined) ?? this.group;
+    const cgroup = (chosen ? taskCgroup : first ? childCgroup : undefined) ?? this.group;
     const userId = seen.userId ?? (chosen ? choice?.userId : undefined);
     const oomScoreAdj = seen.oomScoreAdj ?? this.#tasks.find(seen.pid)?.oomScoreAdj;
     return {

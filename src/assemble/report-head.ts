@@ -54,6 +54,15 @@ export class ReportHead {
     return this.#choice?.cgroup ?? this.#oldCgroups?.cgroup;
   }
 
+  /**
+   * Where the child lives that dies in place of the chosen process, or below: before 5.1 both come from below the limit.
+   * Undefined where that is above the chosen one's own.
+   */
+  get childCgroup(): string | undefined {
+    const isOwn = this.#oldChoice !== undefined && this.taskCgroup === this.limitCgroup;
+    return isOwn ? this.taskCgroup : undefined;
+  }
+
   /** @returns false when it is not part of the head, or is another dump's that came in between */
   take(seen: Observation): boolean {
     switch (seen.kind) {
