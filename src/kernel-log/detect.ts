@@ -14,7 +14,7 @@ export interface DetectedFormat {
 
 /** Any program's line in a syslog file, in journalctl's short forms or in OpenWrt's log. */
 const SYSLOG =
-  /^(?:<\d{1,3}>)?(?:1 )?(?:(?:[A-Z][a-z]{2} )?\S{2,10} [ \d]?\d \d{2}:\d{2}:\d{2}|\d{4}-\d{2}-\d{2}T\S+|[A-Z][a-z]{2} \d{4}-\d{2}-\d{2} \S+ \S+|\d{9,11}\.\d+ )/;
+  /^(?:<\d{1,3}>)?(?:1 )?(?:(?:[A-Z][a-z]{2} )?\S{2,10} [ \d]?\d \d{2}:\d{2}:\d{2}|\d{4}-\d{2}-\d{2}(?:T| (?=\d{2}:\d{2}:\d{2}))\S+|[A-Z][a-z]{2} \d{4}-\d{2}-\d{2} \S+ \S+|\d{9,11}\.\d+ )/;
 
 /**
  * Which format the first lines are in.

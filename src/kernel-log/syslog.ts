@@ -7,7 +7,7 @@ const FACILITY = 'kern|user|mail|daemon|auth|syslog|lpr|news|uucp|cron|authpriv|
 const LEVEL = 'emerg|panic|alert|crit|err|error|warn|warning|notice|info|debug';
 /** `Nov 21 03:14:15`; journalctl names the month in its user's language, and an export can put a time of its own before. */
 const SHORT = String.raw`(?:\d{4}-\d{2}-\d{2}T\S+ )?(?<short>\S{2,10} [ \d]?\d \d{2}:\d{2}:\d{2}(?:\.\d+)?)`;
-const ISO = String.raw`(?<iso>\d{4}-\d{2}-\d{2}T\S+)`;
+const ISO = String.raw`(?<iso>\d{4}-\d{2}-\d{2}(?:T| (?=\d{2}:\d{2}:\d{2}))\S+)`;
 const FULL = String.raw`[A-Z][a-z]{2} (?<full>\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}(?:\.\d+)?) (?<zone>\S+)`;
 const CTIME = String.raw`(?<ctime>[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2} \d{4})`;
 const UNIX = String.raw`(?<unix>\d{9,11}\.\d{1,9})`;
@@ -23,9 +23,11 @@ const LINE = new RegExp(
 );
 /** CONFIG_PRINTK_CALLER: which task or CPU printed it. Some kernels print the CPU before the task. */
 const CALLER = /(?:\[ *\d+\] )?\[ *[TC]\d+\] /y;
+const BEFORE_STAMP = / *(?:<\d>)? *(?=\[ *\d+\.\d)/y;
 const BYTE_ORDER_MARK = 0xfeff;
 const OPEN = 0x5b;
 const CLOSE = 0x5d;
+const LESS = 0x3c;
 const DOT = 0x2e;
 const SPACE = 0x20;
 const ZERO = 0x30;
@@ -50,7 +52,7 @@ export function decodeSyslog(line: string, sequence: number, headOf: HeadParser)
   const head = headOf(line);
   if (head === undefined) return undefined;
   const indent = head.text.length;
-  const stamp = stampAt(line, indent);
+  const stamp = stampAt(line, wordsAt(line, indent));
   return {
     facility: head.facility,
     level: head.level,
@@ -63,6 +65,14 @@ export function decodeSyslog(line: string, sequence: number, headOf: HeadParser)
     text: octal(line.slice(stamp?.end ?? indent)),
     indent,
   };
+}
+
+/** Where the kernel's stamp may be: some daemons leave its priority or a blank before it. */
+function wordsAt(line: string, start: number): number {
+  const first = line.charCodeAt(start);
+  if (first !== SPACE && first !== LESS) return start;
+  BEFORE_STAMP.lastIndex = start;
+  return BEFORE_STAMP.test(line) ? BEFORE_STAMP.lastIndex : start;
 }
 
 /** `[   27.287451] `, the kernel's own stamp. Every line has one, and a regular expression takes three times as long. */

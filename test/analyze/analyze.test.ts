@@ -102,6 +102,7 @@ describe('when', () => {
     ['words in Filebeat', 1],
     ['journal in Cloud Logging', 1],
     ['syslog file, RFC 5424', 1],
+    ['syslog file, ISO 8601 with a blank', 1],
   ] as const)
     test(`${format} knows the time`, async () => {
       const [incident] = await incidents(render(format));

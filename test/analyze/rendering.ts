@@ -84,6 +84,15 @@ const renderers: Readonly<Record<string, (record: KernelRecord) => string>> = {
       `${short(wall(record))} ${HOST} kern.${levelOf(record)} kernel: ${monotonic(record)} `,
       record.text,
     ),
+  'syslog file, ISO 8601 with a blank': (record) =>
+    split(
+      `${wall(record).toISOString().replace('T', ' ').replace('Z', '+00:00')} ${HOST} kernel: ${monotonic(record)} `,
+      record.text,
+    ),
+  "syslog file with the kernel's priorities": (record) =>
+    split(`${short(wall(record))} ${HOST} kernel: <${record.level}>${monotonic(record)} `, record.text),
+  'syslog file with two blanks': (record) =>
+    split(`${short(wall(record))} ${HOST} kernel:  ${monotonic(record)} `, record.text),
   'syslog file with levels': (record) =>
     split(
       `${short(wall(record))} ${HOST} ${levelOf(record).toUpperCase()} kernel: ${monotonic(record)} `,
