@@ -71,6 +71,7 @@ function died(incident: Incident): Died {
   const others = victims.slice(1).map((victim) => `${name(victim.process.name)} ${victim.process.pid}`);
   const known = isNamed(incident);
   const notes = [
+    whyUnknown(incident, 'victims'),
     livesOn(incident),
     process.command_line
       ? undefined

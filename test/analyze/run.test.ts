@@ -76,6 +76,15 @@ test('text on a terminal, JSON otherwise, unless it is said', async (t) => {
   assert.match(await told('json', true), /^\{"schema":/);
 });
 
+test('the text says when the log names only whom the kernel chose', async (t) => {
+  const log = '[ 1.000000] Out of memory: Kill process 9 (httpd) score 9 or sacrifice child\n';
+  const { stdout } = await run([file(t, 'a.log', log)], undefined, undefined, { form: 'text' });
+  assert.match(
+    stdout,
+    /died {6}httpd, pid 9 .*the log says whom the kernel chose, and not that it was killed: a child/,
+  );
+});
+
 test('the text counts what was killed before, through all files', async (t) => {
   const log = (hour: number) =>
     file(
