@@ -13,6 +13,7 @@ const QUOTE =
   /^(?:[\s>|*"'`#+-]+|\d{1,7}(?:\t|[:|] ?|-(?=\D))|(?:[^\s:]*\/)?(?:syslog|messages|kern|dmesg)(?:[.-][^\s:/]*)?:(?:\d+:)?)+/;
 /** What closes a quote that was opened before the line. */
 const CLOSING = /["'`],?$/;
+const OPENING = /["'`]\s*$/;
 /** No word before it ends in a colon: it would be the program that says `kernel:`. */
 const KERNEL = /^(?:\S*[^\s:] +){0,8}?kernel: ?/;
 /** So long a start of a line is searched for that of a record. */
@@ -23,7 +24,7 @@ const START =
   /(?:<\d{1,3}>)?\[ *\d+\.\d{6}\]|\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2} \d{4}\]|[A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2} |\d{4}-\d{2}-\d{2}T\d\S+ /g;
 /** A program says what follows it. */
 const PROGRAM = /[^\s:]:(?: |$)/;
-const TIME = /\b\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:?\d{2})/;
+const TIME = /\b\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(?:[.,]\d{1,9})?(?:Z|[+-]\d{2}:?\d{2})?/;
 /** What shippers put before the words: times, labels in braces or brackets, the stream of a container (CRI). */
 const SHIPPED =
   /^(?:(?:\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}\S*|\{[^{}]*\}|\[pod\/[^\]]*\]|std(?:out|err) [FP])\s+)+/;
@@ -117,10 +118,10 @@ function words(bare: string, at: number, known: Known): DecodedLine {
 function completed(record: DecodedLine, before: string, { headOf, now }: Known): DecodedLine {
   if (before === '') return record;
   const head = headOf(`${before.trimEnd()} kernel: `);
-  const time = head === undefined ? parseWallTime(TIME.exec(before)?.[0] ?? '', now()) : undefined;
-  const { wallTime, wholeSeconds, doubt } =
-    record.wallTime !== undefined || (head?.wallTime ?? time) === undefined
-      ? record
-      : (head ?? { wallTime: time?.ms, wholeSeconds: time?.wholeSeconds, doubt: time?.doubt });
-  return { ...record, host: record.host ?? head?.host, wallTime, wholeSeconds, doubt };
+  const host = record.host ?? head?.host;
+  const text = OPENING.test(before) ? record.text.replace(CLOSING, '') : record.text;
+  if (record.wallTime !== undefined) return { ...record, host, text };
+  const time = head?.wallTime === undefined ? parseWallTime(TIME.exec(before)?.[0] ?? '', now()) : undefined;
+  const { wallTime, wholeSeconds, doubt } = time ? { ...time, wallTime: time.ms } : (head ?? record);
+  return { ...record, host, text, wallTime, wholeSeconds, doubt };
 }

@@ -315,6 +315,7 @@ describe('what people hand over', () => {
       "from a container's file",
       each('dmesg', (line) => `2026-11-21T03:14:15.926000001+01:00 stdout F ${line}`),
     ],
+    ['from a table of CloudWatch', each('dmesg', (line) => `2026-11-21 03:14:15.926,"${line}"`)],
     ['from kubectl logs --prefix', each('dmesg', (line) => `[pod/kmsg-x7x2x/kmsg] ${line}`)],
     [
       "from the log of a virtual machine's host",
@@ -337,6 +338,7 @@ describe('what people hand over', () => {
       ['2026-11-21T04:14:15.926+01:00 node-7 ', 'node-7'],
       [`${time} {job="systemd-journal", host="node-7"} `, ''],
       [`${time} stdout F `, ''],
+      [`${time.replace('T', ' ')},`, ''],
       [`[pod/a/b] ${time} `, ''],
     ] as const) {
       const [incident, ...more] = await incidents(each('dmesg', (line) => before + line));
