@@ -10,6 +10,8 @@ export interface LogRecord extends AssemblerRecord {
   readonly doubt?: string | undefined;
   readonly host?: string | undefined;
   readonly bootId?: string | undefined;
+  /** Of the lines below it in the same text. */
+  readonly more?: readonly LogRecord[] | undefined;
 }
 
 /**

@@ -6,6 +6,11 @@ import { parseWallTime, type WallTime } from './wall-time.ts';
 
 const LONGEST_OBJECT = 256 << 10;
 const DEEPEST = 16;
+/** A message stands so deep in its object. */
+const DEEPEST_TEXT = 3;
+/** Of one message: the console of a virtual machine is one in some clouds. */
+const MOST_LINES = 10_000;
+const OF_THE_TEXT = 'that of the whole text which the log is a part of';
 
 export type Fields = Readonly<Record<string, unknown>>;
 
@@ -140,9 +145,21 @@ function message(value: unknown): string | undefined {
 }
 
 /** In small letters, the likeliest first. */
-const TEXT = ['message', 'msg', 'log', 'line', 'textpayload', 'text', '_raw', '@message', 'body'];
+const TEXT = [
+  'message',
+  'msg',
+  'log',
+  'line',
+  'textpayload',
+  'text',
+  '_raw',
+  '@message',
+  'body',
+  'output',
+  'stdout',
+];
 const HOST = ['_hostname', 'hostname', 'host', 'node', 'node_name', 'nodename', 'computer'];
-const TIME = ['timestamp', '@timestamp', 'time', 'ts', '_time', 'talos-time', 'date', 'eventtime'];
+const TIME = ['timestamp', '@timestamp', 'time', 'ts', '_time', 'talos-time', 'date', 'lasttimestamp'];
 /** Who says it, and by what way it came. */
 const SPEAKER = [
   '_transport',
@@ -163,12 +180,30 @@ function shippedEntry(entry: Fields, at: number, plain: DecodeLine, depth = 0): 
   const [speaker] = strings(fields, SPEAKER);
   if (speaker !== undefined && !/^kern(?:el)?$/.test(speaker)) return undefined;
   const [text] = strings(fields, TEXT);
-  const record =
-    text === undefined
-      ? depth < 3 &&
-        firstOf([...fields.values()].filter(isObject), (inner) => inside(inner, at, plain, depth + 1))
-      : plain(text.trimEnd(), at);
-  if (!record) return undefined;
+  if (text === undefined) {
+    const objects = depth < DEEPEST_TEXT ? [...fields.values()].filter(isObject) : [];
+    return around(
+      fields,
+      firstOf(objects, (inner) => inside(inner, at, plain, depth + 1)),
+    );
+  }
+  const lines = text.trimEnd().split(/\r?\n/, MOST_LINES);
+  const records = lines.map((line, index) => around(fields, plain(line, at + index)));
+  const [first, ...more] = records.filter((record) => record !== undefined);
+  if (first === undefined || lines.length === 1) return first;
+  const dated = (record: LogRecord) => ({
+    ...record,
+    doubt: record.doubt ?? (record.wallTime === undefined ? undefined : OF_THE_TEXT),
+  });
+  return { ...dated(first), more: more.map(dated) };
+}
+
+/** With the time and the host that stand around it. */
+function around(
+  fields: ReadonlyMap<string, unknown>,
+  record: DecodedLine | undefined,
+): DecodedLine | undefined {
+  if (record === undefined) return undefined;
   const host = fields.get('host');
   const [name] = isObject(host)
     ? strings(new Map(Object.entries(host)), ['name', 'hostname'])

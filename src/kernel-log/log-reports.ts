@@ -175,6 +175,7 @@ export class LogReports implements LineTaker {
   #record(record: LogRecord): void {
     if (this.#chronology === undefined) this.#assemble(record);
     else for (const next of this.#chronology.push(record)) this.#assemble(next);
+    for (const line of record.more ?? []) this.#record(line);
   }
 
   #assemble(record: LogRecord): void {

@@ -431,6 +431,28 @@ describe('what people hand over', () => {
       ]);
   });
 
+  test('a whole log in one text of a JSON document', async () => {
+    const document = (output: string) =>
+      JSON.stringify({ InstanceId: 'i-0', Timestamp: '2026-11-21T03:20:00Z', Output: output }, null, 4);
+    for (const format of ['dmesg', 'journalctl -o short'])
+      for (const end of ['\n', '\r\n']) {
+        const [incident, ...more] = await incidents(document(log(format).replaceAll('\n', end)));
+        assert.equal(more.length, 0);
+        assert.deepEqual(
+          incident && essence(incident),
+          (await incidents(log('dmesg'))).map(essence)[0],
+          format,
+        );
+        if (format !== 'dmesg') continue;
+        assert.equal(incident?.time, '2026-11-21T03:20:00.000Z');
+        assert.match(incident?.unknown?.time ?? '', /whole text/);
+      }
+    const group = (
+      RENDERINGS.find(([name]) => name === 'dmesg')?.[1](fixture('6.1/group').lines) ?? ''
+    ).trimEnd();
+    assert.deepEqual((await incidents(document(group))).map(essence), (await incidents(group)).map(essence));
+  });
+
   test('what a program says there is not believed either', async () => {
     const kill = 'Out of memory: Killed process 1 (init) total-vm:8kB, anon-rss:4kB, file-rss:0kB';
     for (const line of [
