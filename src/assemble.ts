@@ -41,7 +41,7 @@ interface Split {
   readonly text: string;
   readonly pieces: number;
   /** What it says by itself, where that counts. */
-  readonly kill: Observation | undefined;
+  readonly seen: Observation | undefined;
   /** Only sizes can be missing. */
   readonly isWhole: boolean;
 }
@@ -66,7 +66,7 @@ export class Assembler {
 
   /** Something has begun and not been told: a kill that group members may follow, or a header whose kill may follow. */
   get open(): boolean {
-    return this.#draft !== undefined || this.#split?.kill !== undefined;
+    return this.#draft !== undefined || this.#split?.seen !== undefined;
   }
 
   /** Sequence number of the first record of what is open: a reader that starts again there misses nothing. */
@@ -91,7 +91,7 @@ export class Assembler {
       const whole = observe(joined.text);
       // A header begins with a name, which can be anything; and a name ends before the next kill.
       if (whole === undefined || whole.kind === 'header') continue;
-      if (whole.kind === 'kill' && isTooLong(whole.name)) continue;
+      if ((whole.kind === 'kill' && isTooLong(whole.name)) || isCut(whole)) continue;
       this.#split = undefined;
       this.#found(joined, whole);
       return;
@@ -105,7 +105,7 @@ export class Assembler {
     if (SPLIT_START.test(record.text)) {
       this.#giveUpSplit();
       const kill = this.#options.excerpt ? observeBareKill(record.text) : undefined;
-      this.#split = { record, text: record.text, pieces: 1, kill, isWhole: false };
+      this.#split = { record, text: record.text, pieces: 1, seen: kill, isWhole: false };
     } else if (this.#split) {
       const { text, pieces } = this.#split;
       const [separator] = separators;
@@ -180,9 +180,10 @@ export class Assembler {
   }
 
   #found(record: DraftRecord, seen: Observation): void {
-    // More sizes may follow, in the next line of a window.
-    if (this.#options.excerpt && seen.kind === 'kill')
-      this.#split = { record, text: record.text, pieces: 1, kill: seen, isWhole: true };
+    // More may follow, in the next line of a window.
+    const isOpen = seen.kind === 'kill' || seen.kind === 'old-cgroups';
+    if (this.#options.excerpt && isOpen)
+      this.#split = { record, text: record.text, pieces: 1, seen, isWhole: seen.kind === 'kill' };
     else this.#take(record, seen);
   }
 
@@ -190,7 +191,7 @@ export class Assembler {
   #giveUpSplit(): void {
     const split = this.#split;
     this.#split = undefined;
-    if (split?.kill !== undefined) this.#take(split.record, split.kill);
+    if (split?.seen !== undefined) this.#take(split.record, split.seen);
   }
 
   /** The draft whose kill is still to come. */
@@ -277,6 +278,7 @@ export class Assembler {
     const { text, isWhole } = this.#split;
     if (text.startsWith('oom-kill:') && !text.includes(',task=')) return [''];
     if (!this.#options.excerpt) return ['\n'];
+    if (/^(?:Task in|Memory cgroup stats for) /.test(text)) return ['', ' '];
     if (isWhole) return SIZES.test(next) ? [SIZE.test(next) ? ' ' : ''] : [];
     return next.startsWith('total-vm:') ? [' ', '\n'] : ['\n', '', ' '];
   }
@@ -287,7 +289,12 @@ const SIZES =
   /^(?=.*\d)[-\w]{0,20}:?-?\d{0,16}(?:kB)?(?:,? (?:[a-z]+-rss|UID|pgtables|oom_score_adj):-?\d+(?:kB)?)*,?$/;
 const SIZE = /^(?:[a-z]+-rss|UID|pgtables|oom_score_adj):/;
 const SPLIT_START =
-  /^(?:oom-kill:constraint=|(?:(?:Memory cgroup out|Out) of memory(?: \(oom_kill_allocating_task\))?: )?Kill(?:ed)? process \d+,?(?: UID \d+,)? \()/;
+  /^(?:oom-kill:constraint=|Task in \/|Memory cgroup stats for \/|(?:(?:Memory cgroup out|Out) of memory(?: \(oom_kill_allocating_task\))?: )?Kill(?:ed)? process \d+,?(?: UID \d+,)? \()/;
+
+/** A process is killed for the limit of its own cgroup or of one above it. */
+function isCut(seen: Observation): boolean {
+  return seen.kind === 'old-cgroups' && !isWithin(seen.cgroup, seen.limitCgroup);
+}
 
 function isEarlier(record: DraftRecord, draft: ReportDraft, us: number): boolean {
   const { timestampUs } = record;

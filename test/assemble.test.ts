@@ -512,6 +512,27 @@ describe('an excerpt of a log', () => {
     assert.deepEqual(assemble(log(cut, 'eth0: up')).reports, [], 'a record of /dev/kmsg is whole');
   });
 
+  test('what a window broke before 5.0: whose limit it was, and what filled it', () => {
+    const cgroup = `/kubepods/pod1/${'c'.repeat(64)}`;
+    const lines = [
+      `Task in ${cgroup} killed as a result of limit of ${cgroup}`,
+      'memory: usage 4kB, limit 4kB, failcnt 1',
+      `Memory cgroup stats for ${cgroup}: cache:4KB rss:120KB swap:0KB`,
+      kill(7),
+    ];
+    const [whole] = excerpt(header('a'), ...lines);
+    for (const width of [150, 140, 120, 95, 88, 60]) {
+      const broken = lines.flatMap((line) => line.match(new RegExp(`.{1,${width}}`, 'g')) ?? []);
+      const [report, ...more] = excerpt(header('a'), ...broken.map((line) => line.trim()));
+      assert.equal(more.length, 0);
+      assert.deepEqual([report?.oom, report?.memory], [whole?.oom, whole?.memory], String(width));
+    }
+    assert.equal(
+      excerpt(header('a'), 'Task in /b killed as a result of limit of /c', kill(7))[0]?.oom.limit_cgroup,
+      '/c',
+    );
+  });
+
   test('who was chosen was killed, unless it was exiting', () => {
     const exiting =
       'Memory cgroup out of memory: OOM victim 1 (p1) is already exiting. Skip killing the task';
