@@ -168,6 +168,8 @@ export class Assembler {
         this.#close();
         break;
       default:
+        if (this.#options.excerpt && this.#collecting === undefined && ONLY_BEFORE_KILLS.has(seen.kind))
+          this.#begin(record);
         if (this.#collecting !== undefined) this.#collecting.take(record, seen);
         else this.#pass(record);
     }
@@ -284,6 +286,13 @@ export class Assembler {
   }
 }
 
+/** What nothing but a report of the OOM killer holds: it begins with such a line where what was above is cut off. */
+const ONLY_BEFORE_KILLS: ReadonlySet<Observation['kind']> = new Set<Observation['kind']>([
+  'old-cgroups',
+  'usage',
+  'cgroup-statistics',
+  'task-columns',
+]);
 /** The rest of a kill: `file-rss:4kB, shmem-rss:0kB, UID:0 pgtables:72kB oom_score_adj:0`, begun anywhere. */
 const SIZES =
   /^(?=.*\d)[-\w]{0,20}:?-?\d{0,16}(?:kB)?(?:,? (?:[a-z]+-rss|UID|pgtables|oom_score_adj):-?\d+(?:kB)?)*,?$/;

@@ -32,11 +32,13 @@ export class LineScanner {
   #at = 0;
   #overlong = false;
   /** So many lines are taken in any case. */
-  #linger = 0;
+  #linger: number;
 
-  constructor(decoder: Searched, taker: LineTaker) {
+  /** @param first so many lines at the start are taken in any case */
+  constructor(decoder: Searched, taker: LineTaker, first = 0) {
     this.#decoder = decoder;
     this.#taker = taker;
+    this.#linger = first;
   }
 
   /** How many lines have been seen. */

@@ -159,7 +159,12 @@ export class LogReports implements LineTaker {
     if (format === undefined && !enough) return;
     this.#recognised = format !== undefined;
     this.#format = format ?? { decoder: this.#unknown(), isKmsg: false };
-    this.#scanner = new LineScanner(this.#format.decoder, this);
+    this.#scanner = new LineScanner(
+      this.#format.decoder,
+      this,
+      // What somebody cut out can begin in the middle of a report.
+      this.#options.pasted ? SAMPLE_LINES : 0,
+    );
   }
 
   #unknown(): Decoder {

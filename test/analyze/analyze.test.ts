@@ -597,6 +597,37 @@ describe('damaged logs', () => {
     for (const at of [chosen, chosen + 100]) assert.equal(await cut(at), undefined);
   });
 
+  test('a log that begins in the middle of a report', async () => {
+    const old = readFileSync(new URL('../fixtures/old-kernels/linux-4.14.dmesg', import.meta.url), 'utf8');
+    const dmesg = RENDERINGS.find(([name]) => name === 'dmesg')?.[1];
+    for (const [log, from] of [
+      [old, 'Task in '],
+      [old, 'memory: usage'],
+      [dmesg?.(fixture('7.2/child').lines) ?? '', 'memory: usage'],
+      [dmesg?.(fixture('7.2/child').lines) ?? '', '[  pid  ]'],
+    ] as const) {
+      const lines = log.split('\n');
+      const [whole] = await incidents(log);
+      const [incident, ...more] = await incidents(
+        `...\n${lines.slice(lines.findIndex((line) => line.includes(from))).join('\n')}`,
+      );
+      assert.equal(more.length, 0);
+      assert.deepEqual(
+        [incident?.victims[0]?.memory, incident?.tasks],
+        [whole?.victims[0]?.memory, whole?.tasks],
+      );
+      const { limit, usage, failcnt, limit_cgroup } = whole?.oom ?? {};
+      const isBelow = from === 'memory: usage' || from === 'Task in ';
+      const isNamed = log !== old || from === 'Task in ';
+      assert.partialDeepStrictEqual(incident?.oom, {
+        header_seen: false,
+        ...(isBelow && { limit, usage, failcnt }),
+        ...(isNamed && { limit_cgroup }),
+      });
+      assert.match(incident?.unknown?.['oom.trigger'] ?? '', /missing|only named/);
+    }
+  });
+
   test('what was searched out of a log by a word is enough', async () => {
     const log = (RENDERINGS.find(([name]) => name === 'dmesg')?.[1](fixture('6.1/child').lines) ?? '').split(
       '\n',
