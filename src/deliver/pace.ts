@@ -1,4 +1,4 @@
-import { backoffMs, boundedWish, LONGEST_WISH_MS } from '../net/backoff.ts';
+import { backoffMs, LONGEST_WISH_MS, spreadWish } from '../net/backoff.ts';
 import type { Outcome } from '../sink.ts';
 import type { Settlement } from '../store.ts';
 import { oneLine } from './reason.ts';
@@ -79,10 +79,8 @@ export class Pace {
 
   /** @param othersWait whether there is anything that could pass by */
   judge(tries: readonly Try[], now: number, othersWait: () => boolean): Verdict {
-    const wishMs = Math.max(
-      0,
-      ...tries.map(({ outcome }) => (outcome.kind === 'retry' ? boundedWish(outcome.afterMs) : 0)),
-    );
+    const wishes = tries.map(({ outcome }) => (outcome.kind === 'retry' && outcome.afterMs) || 0);
+    const wishMs = spreadWish(Math.max(0, ...wishes), this.#random);
     if (wishMs > 0) this.#aloneUntil = now + wishMs;
     return tries.some(({ outcome }) => outcome.kind !== 'retry')
       ? this.#someGotThrough(tries, now, wishMs)

@@ -1,4 +1,4 @@
-import { backoffMs } from '../net/backoff.ts';
+import { backoffMs, spreadWish } from '../net/backoff.ts';
 import { ApiError, type KubernetesApi, type Selection } from './api.ts';
 import { badAnswer, type OwnReason, reasonOf } from './status.ts';
 
@@ -172,9 +172,8 @@ export class ListWatch<T> {
     const { observer, random } = this.#tools;
     this.#failures += 1;
     this.#problem = reasonOf(error);
-    const wishMs = (error instanceof ApiError && error.retryAfterMs) || 0;
-    // A server that is overrun tells everybody the same.
-    const delayMs = backoffMs(this.#failures, random, wishMs * (1 + random()));
+    const wishMs = error instanceof ApiError ? error.retryAfterMs : undefined;
+    const delayMs = backoffMs(this.#failures, random, spreadWish(wishMs, random));
     if (this.#version !== undefined && isOutdated(error)) {
       this.#version = undefined;
       observer.listWatchOutdated(this.#path, this.#problem);

@@ -19,6 +19,11 @@ export function backoffMs(failures: number, random: () => number, wishMs?: numbe
   return Math.max(jittered, boundedWish(wishMs));
 }
 
+/** A server that is overrun tells everybody the same: at random up to twice as long. 0 where there is no wish. */
+export function spreadWish(wishMs: number | undefined, random: () => number): number {
+  return boundedWish(Math.round(boundedWish(wishMs) * (1 + random())));
+}
+
 /** 0 where there is none. It comes from outside, so it may be anything. */
 export function boundedWish(wishMs: number | undefined): number {
   return wishMs !== undefined && wishMs > 0 ? Math.min(wishMs, LONGEST_WISH_MS) : 0;

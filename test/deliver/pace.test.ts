@@ -40,10 +40,21 @@ test('where nothing gets through, everything keeps its place and the sink rests'
 
 test('a partly refused batch with Retry-After rests too', () => {
   const busy: Outcome = { kind: 'retry', reason: '429', afterMs: 30_000 };
-  const it = pace();
+  const it = new Pace(100, () => 0);
   assert.equal(it.judge([one('a', DELIVERED), one('b', busy)], 5000, others).pauseMs, 30_000);
   assert.equal(it.aloneMs(20_000), 15_000);
   assert.equal(it.aloneMs(35_000), 0);
+});
+
+test('the agents of a cluster, who are all told the same by a receiver that is overrun, do not return together', () => {
+  const busy: Outcome = { kind: 'retry', reason: '429', afterMs: 30_000 };
+  const pauses = (first: Outcome) =>
+    [0, 0.5, 1].map((random) => {
+      const it = new Pace(100, () => random);
+      return it.judge([one('a', first), one('b', busy)], 5000, others).pauseMs;
+    });
+  assert.deepEqual(pauses(DELIVERED), [30_000, 45_000, 60_000]);
+  assert.deepEqual(pauses(busy), [30_000, 45_000, 60_000]);
 });
 
 test('a wall clock that is set back does not make a wish endless', () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { backoffMs } from '../../src/net/backoff.ts';
+import { backoffMs, spreadWish } from '../../src/net/backoff.ts';
 
 const all = () => 1;
 
@@ -32,4 +32,13 @@ test('a wish that is no number of milliseconds is no wish', () => {
   for (const wish of [Number.NaN, -5, 0, undefined, Number.NEGATIVE_INFINITY])
     assert.equal(backoffMs(1, all, wish), 1000, String(wish));
   assert.equal(backoffMs(1, all, Number.POSITIVE_INFINITY), 3_600_000);
+});
+
+test('who is told the same returns at another time, later than it was told', () => {
+  assert.deepEqual(
+    [0, 0.5, 1].map((random) => spreadWish(30_000, () => random)),
+    [30_000, 45_000, 60_000],
+  );
+  assert.equal(spreadWish(undefined, all), 0);
+  assert.equal(spreadWish(86_400_000, all), 3_600_000);
 });
