@@ -11,6 +11,8 @@ export interface Call {
   readonly query?: Readonly<Record<string, string | undefined>>;
   readonly body?: object;
   readonly contentType?: string;
+  /** The connection is closed after the answer. */
+  readonly isLast?: boolean;
 }
 
 export interface HttpClientOptions {
@@ -81,7 +83,8 @@ export class HttpClient {
   }
 
   /**
-   * The same without an end in sight: only its beginning has the time limit.
+   * The same without an end in sight: only its beginning has the time limit. Its connection ends with it: behind one address are several
+   * API servers, and agents that kept theirs would stay for ever with those that were there while another was restarted.
    *
    * @param idleMs of silence after which the connection counts as dead; `limitIdle` changes it as the stream teaches
    * @param opened called when the answer begins
@@ -93,7 +96,7 @@ export class HttpClient {
   ): AsyncGenerator<{ readonly chunk: Buffer; limitIdle(ms: number): void }> {
     const exchange = new Exchange(signal, this.#options.timeoutMs, this.#credentials.server.host);
     try {
-      const response = await this.#open(call, exchange);
+      const response = await this.#open({ ...call, isLast: true }, exchange);
       exchange.begun(idleMs);
       opened?.();
       const limitIdle = (ms: number) => exchange.limitIdle(ms);
@@ -140,7 +143,7 @@ export class HttpClient {
   }
 
   async #send(call: Call, access: Access, exchange: Exchange): Promise<Http.IncomingMessage> {
-    const { method, body, contentType = 'application/json' } = call;
+    const { method, body, contentType = 'application/json', isLast = false } = call;
     const text = body === undefined ? undefined : JSON.stringify(body);
     const url = this.#url(call);
     for (;;) {
@@ -151,6 +154,7 @@ export class HttpClient {
           accept: 'application/json',
           'user-agent': 'oom-witness',
           ...access.headers,
+          ...(isLast && { connection: 'close' }),
           ...(text === undefined
             ? {}
             : { 'content-type': contentType, 'content-length': String(Buffer.byteLength(text)) }),

@@ -169,6 +169,20 @@ describe('a connection', { timeout: PATIENCE_MS }, () => {
     await assert.rejects(first, /^Error: over$/);
   });
 
+  it('of a watch goes with it: the next one may meet another API server behind the same address', async (t) => {
+    const { double, api } = await setUp(t);
+    await list(api);
+    for (let time = 1; time <= 3; time++) {
+      const opened = double.nextWatch();
+      const selection = { resourceVersion: '1001', bookmarks: true } as const;
+      const watching = Array.fromAsync(api.watch(PODS, selection, t.signal));
+      await opened;
+      double.endWatches();
+      await watching;
+      assert.equal(double.connections, time);
+    }
+  });
+
   it('that was kept and is closed meanwhile costs no error, where asking twice does no harm', async (t) => {
     const { double, api } = await setUp(t);
     await api.get(`${PODS}/a`);
