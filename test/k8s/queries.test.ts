@@ -9,8 +9,8 @@ import { dashboard } from './dashboard.ts';
 import { MANIFESTS } from './manifest-files.ts';
 import { documentedScrapeConfig, endpoint, relabelConfigs } from './scrape-config.ts';
 
-/** What Prometheus and the PodMonitor's relabeling add to each series. */
-const TARGET_LABELS = ['job', 'instance', 'namespace', 'pod', 'container', 'node', 'component'];
+/** What Prometheus, the PodMonitor's relabeling and a store of several clusters add to each series. */
+const TARGET_LABELS = ['job', 'instance', 'namespace', 'pod', 'container', 'node', 'component', 'cluster'];
 
 const rules = ruleGroups().groups.flatMap(({ rules }) => rules);
 const { panels: everyPanel, templating } = dashboard();
