@@ -127,6 +127,17 @@ describe('a real Prometheus', { skip: missing ?? whyNoKills() }, () => {
     assert.deepEqual(await numbers(prometheus, 'Blind agents', 'Nodes watched'), [0, 1]);
     const nodes = await prometheus.api('label/node/values?match[]=oom_witness_build_info');
     assert.deepEqual(nodes, ['node-a'], "the dashboard's list of nodes");
+    const [series] = await prometheus.api<Record<string, string>[]>('series?match[]=oom_witness_build_info');
+    const { version, nodejs, ...target } = series ?? {};
+    assert.ok(version && nodejs);
+    assert.deepEqual(target, {
+      __name__: 'oom_witness_build_info',
+      component: 'agent',
+      instance: 'node-a',
+      job: 'oom-witness',
+      namespace: 'oom-witness',
+      node: 'node-a',
+    });
 
     await agent.kill9();
     const blind = await alerted(receiver, 'OomWitnessAgentBlind', prometheus);
