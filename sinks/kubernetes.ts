@@ -17,7 +17,7 @@ import {
 } from '../src/sink.ts';
 
 export interface KubernetesSettings {
-  readonly limits: EventLimits;
+  readonly limits: { readonly ofNode: EventLimits; readonly ofCluster: EventLimits };
   /** An Event for each incident. */
   readonly kills: boolean;
   /** The Event of kubernetes-oom-event-generator for each restart. */
@@ -40,10 +40,12 @@ export const batchSize = 100;
  * A batch is over in well under the 30 s that it may take: at most 5 s for a busy object and 10 s for a hundred of them.
  * For comparison: client-go's recorders drop what is beyond 25 and then one in 5 minutes for each object.
  */
-const LIMITS: EventLimits = {
+const OF_NODE: EventLimits = {
   overall: { burst: 50, everyMs: 200 },
   perObject: { burst: 10, everyMs: 5000 },
 };
+/** Of one program that tells of all nodes: the Events of a rollout that kills on 5,000 of them are there after 100 s. */
+const OF_CLUSTER: EventLimits = { ...OF_NODE, overall: { burst: 50, everyMs: 20 } };
 
 const COMPONENT = 'oom-witness';
 /** The same everywhere, because people search and alert by it; kubelet's own word in the status of a container. */
@@ -71,7 +73,9 @@ export function settings(
     );
   const kills = useKubernetes && wish !== 'off';
   const restarts = useKubernetes && tellRestarts;
-  return kills || restarts ? { limits: LIMITS, kills, restarts } : undefined;
+  return kills || restarts
+    ? { limits: { ofNode: OF_NODE, ofCluster: OF_CLUSTER }, kills, restarts }
+    : undefined;
 }
 
 export function kinds({ kills, restarts }: KubernetesSettings): readonly IncidentKind[] {
@@ -83,7 +87,8 @@ export function kinds({ kills, restarts }: KubernetesSettings): readonly Inciden
 
 export async function open({ limits }: KubernetesSettings, context: SinkContext): Promise<Sink> {
   if (context.kubernetes === undefined) throw new Error('the API of Kubernetes is not used');
-  return new KubernetesSink(await context.kubernetes.connect(), limits, context);
+  const { connect, everywhere } = context.kubernetes;
+  return new KubernetesSink(await connect(), everywhere ? limits.ofCluster : limits.ofNode, context);
 }
 
 class KubernetesSink implements Sink {

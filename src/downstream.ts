@@ -14,6 +14,7 @@ import type { PartStatus } from './part-status.ts';
 import { Redactor } from './redact.ts';
 import type { AgentServer, AgentStatus } from './server.ts';
 import { type SinkContext, takesKind } from './sink.ts';
+import { CLUSTER_LIMITS } from './store/retention.ts';
 import { type Bookmark, type Position, Store } from './store.ts';
 
 /** What a program is given of the process that it runs in. */
@@ -89,6 +90,7 @@ export class Downstream {
         config.sinks.some(({ name, module, settings }) => name === sink && takesKind(module, settings, kind)),
       now: Date.now,
       observer: this.events.store,
+      ...(upstream.witness === 'cluster' && { limits: CLUSTER_LIMITS }),
     });
     if (upstream.witness === 'kernel') this.events.store.storeOpened(this.store.persistent);
     this.#couriers = this.#makeCouriers();
@@ -170,6 +172,7 @@ export class Downstream {
         return connect({ ...(kubeconfig !== undefined && { kubeconfig }) });
       },
       ...(nodeName !== undefined && { nodeName }),
+      everywhere: this.#upstream.witness === 'cluster',
     };
   }
 

@@ -57,6 +57,8 @@ export interface SinkContext {
     readonly connect: () => Promise<KubernetesApi>;
     /** This machine's name in Kubernetes, where it is not the host's. */
     readonly nodeName?: string;
+    /** The incidents are those of all nodes, and nobody else tells of them. */
+    readonly everywhere?: boolean;
   };
   /** One line of the agent's own log, for what is worth saying and is not an outcome. */
   readonly log: (

@@ -248,6 +248,23 @@ describe('oom-witness watch', () => {
       assert.ok(at >= (index - 29) * 20 - 5, `request ${index} came after ${at} ms`);
   });
 
+  it('what a rollout kills on thousands of nodes at once waits for a sink that is slow', async (t) => {
+    const cluster = await Cluster.start(t);
+    const receiver = createServer((request, response) => {
+      request.resume().on('end', () => response.writeHead(503, { 'retry-after': '3600' }).end());
+    });
+    receiver.listen(0, '127.0.0.1');
+    t.after(() => receiver.close());
+    await once(receiver, 'listening');
+    const { port } = receiver.address() as AddressInfo;
+    const replica = cluster.replica(['--webhook-url', `http://127.0.0.1:${port}/`]);
+    await replica.until(() => said(replica, 'the lease is held: delivering'), 'holding the lease');
+    const nodes = 2500;
+    for (let node = 0; node < nodes; node++) cluster.ended({ name: `shop-${node}`, node: `node-${node}` });
+    await replica.until(() => replica.incidents.length === nodes, 'telling all');
+    assert.ok(!said(replica, 'deliveries given up'));
+  });
+
   it('delivers nothing more when another has taken the lease: that one does', async (t) => {
     const cluster = await Cluster.start(t);
     let works = false;

@@ -26,6 +26,15 @@ export const MEMORY_LIMITS: RetentionLimits = Object.freeze({
   bytes: 16 * 1024 ** 2,
 });
 
+/**
+ * What tells of a whole cluster, from memory: a bad rollout kills on all of 5,000 nodes at once, and again. What a pod's status tells is
+ * 1 KiB.
+ */
+export const CLUSTER_LIMITS: Pick<RetentionLimits, 'pending' | 'bytes'> = Object.freeze({
+  pending: 20_000,
+  bytes: 64 * 1024 ** 2,
+});
+
 /** How long a sink may be out of the configuration before what it still had to get is given up: a mistyped restart is mended by then. */
 const REMOVED_SINK_MS = DAY_MS;
 

@@ -29,8 +29,9 @@ const ALWAYS = Number.POSITIVE_INFINITY;
 const NODE = '/api/v1/nodes/node-7';
 const NODE_UID = '7d1f4b7e-0000-4000-8000-00000000a7a7';
 /** So that no test waits for its turn; the rates themselves are tested with a clock in event-recorder.test.ts. */
+const NO_LIMITS = { overall: { burst: 10_000, everyMs: 1 }, perObject: { burst: 10_000, everyMs: 1 } };
 const AT_ONCE: kubernetes.KubernetesSettings = {
-  limits: { overall: { burst: 10_000, everyMs: 1 }, perObject: { burst: 10_000, everyMs: 1 } },
+  limits: { ofNode: NO_LIMITS, ofCluster: NO_LIMITS },
   kills: true,
   restarts: true,
 };
@@ -186,6 +187,23 @@ test('a storm is counted by one Event, also when a part of it comes again', asyn
   assert.equal(eventsOf(double).length, 1);
   assert.equal(event!.count, 40);
   assert.equal(event!.metadata.annotations[INCIDENT_ANNOTATION], batch.at(-1)!.incident.id);
+});
+
+test('who tells of all nodes does not have to do with the rate of one', async (t) => {
+  const double = await cluster(t);
+  const hourly = { ...NO_LIMITS, overall: { burst: 1, everyMs: 3_600_000 } };
+  const context = contextFor('');
+  const sink = await kubernetes.open(
+    { ...AT_ONCE, limits: { ofNode: hourly, ofCluster: NO_LIMITS } },
+    {
+      ...context,
+      kubernetes: { connect: () => connect({ kubeconfig: double.kubeconfig() }), everywhere: true },
+    },
+  );
+  t.after(() => sink.close());
+  const kills = [containerKill(), { ...containerKill(), id: 'another' }, { ...containerKill(), id: 'third' }];
+  for (const kill of kills)
+    assert.deepEqual(await sink.deliver([delivery(kill)], NEVER), [{ kind: 'delivered' }]);
 });
 
 test('what the API answers decides', async (t) => {
