@@ -9,6 +9,7 @@ import { Events } from './events.ts';
 import type { Incident, IncidentHost } from './incident.ts';
 import { createLog, type Log, lineWriter } from './log.ts';
 import type { OwnMetrics } from './metrics/families.ts';
+import { MOST_OF_CLUSTER } from './metrics/kill-series.ts';
 import { Metrics } from './metrics.ts';
 import type { PartStatus } from './part-status.ts';
 import { Redactor } from './redact.ts';
@@ -79,6 +80,7 @@ export class Downstream {
       node: process.versions.node,
       sinks,
       kernelLog: config.logFile === undefined ? 'kmsg' : 'log_file',
+      ...(upstream.witness === 'cluster' && { mostContainers: MOST_OF_CLUSTER }),
       now: Date.now,
     });
     this.events = new Events(this.log, this.metrics, Date.now);

@@ -4,7 +4,7 @@ import Histogram from 'prom-client/lib/histogram.js';
 import Registry from 'prom-client/lib/registry.js';
 import type { CounterName } from './capture/counters.ts';
 import type { OomScope } from './incident.ts';
-import { HOST_LABELS, KillSeries } from './metrics/kill-series.ts';
+import { HOST_LABELS, KillSeries, MOST_OF_NODE } from './metrics/kill-series.ts';
 import type { QueueState } from './store.ts';
 
 const PREFIX = 'oom_witness_';
@@ -30,6 +30,8 @@ export interface MetricsOptions {
   readonly sinks: readonly string[];
   /** Where kills are seen; default: the kernel's own log. */
   readonly kernelLog?: Exclude<ReaderName, 'proc_connector'>;
+  /** Of how many containers kills are counted; default: those of a node. */
+  readonly mostContainers?: number;
   readonly now: () => number;
 }
 
@@ -61,7 +63,7 @@ export class Metrics {
     'When the newest known kill happened; 0: none yet',
     ['namespace', 'pod', 'container', 'scope'],
   );
-  readonly kills = new KillSeries(this.#kills, this.#lastKill);
+  readonly kills: KillSeries;
   readonly statements = this.#counter(
     'statements_total',
     'What the cluster says of kills that the kernel told of; agrees: that the container was OOM killed',
@@ -145,7 +147,15 @@ export class Metrics {
     'Repeated warnings that were counted instead of written',
   );
 
-  constructor({ version, node, sinks, kernelLog = 'kmsg', now }: MetricsOptions) {
+  constructor({
+    version,
+    node,
+    sinks,
+    kernelLog = 'kmsg',
+    mostContainers = MOST_OF_NODE,
+    now,
+  }: MetricsOptions) {
+    this.kills = new KillSeries(this.#kills, this.#lastKill, mostContainers);
     this.kernelLog = kernelLog;
     this.#sinks = sinks;
     this.#now = now;

@@ -9,6 +9,7 @@ import { annotationOf } from '../src/kubernetes/lease-record.ts';
 import { AgentProcess } from './agent-process.ts';
 import { ApiDouble } from './kubernetes/api-double.ts';
 import type { ApiObject } from './kubernetes/object-store.ts';
+import { freePort } from './servers/free-ports.ts';
 import { until } from './sinks/contract.ts';
 
 const LEASE = '/apis/coordination.k8s.io/v1/namespaces/oom-witness/leases/oom-witness-watch';
@@ -248,7 +249,7 @@ describe('oom-witness watch', () => {
       assert.ok(at >= (index - 29) * 20 - 5, `request ${index} came after ${at} ms`);
   });
 
-  it('what a rollout kills on thousands of nodes at once waits for a sink that is slow', async (t) => {
+  it('what a rollout kills on thousands of nodes at once is counted, and waits for a sink that is slow', async (t) => {
     const cluster = await Cluster.start(t);
     const receiver = createServer((request, response) => {
       request.resume().on('end', () => response.writeHead(503, { 'retry-after': '3600' }).end());
@@ -257,12 +258,15 @@ describe('oom-witness watch', () => {
     t.after(() => receiver.close());
     await once(receiver, 'listening');
     const { port } = receiver.address() as AddressInfo;
-    const replica = cluster.replica(['--webhook-url', `http://127.0.0.1:${port}/`]);
+    const listen = `127.0.0.1:${await freePort()}`;
+    const replica = cluster.replica(['--webhook-url', `http://127.0.0.1:${port}/`, '--listen', listen]);
     await replica.until(() => said(replica, 'the lease is held: delivering'), 'holding the lease');
     const nodes = 2500;
     for (let node = 0; node < nodes; node++) cluster.ended({ name: `shop-${node}`, node: `node-${node}` });
     await replica.until(() => replica.incidents.length === nodes, 'telling all');
     assert.ok(!said(replica, 'deliveries given up'));
+    const metrics = await (await fetch(`http://${listen}/metrics`)).text();
+    assert.equal(metrics.match(/^oom_witness_kills_total\{.*pod="shop-.* 1$/gm)?.length, nodes);
   });
 
   it('delivers nothing more when another has taken the lease: that one does', async (t) => {
