@@ -248,6 +248,13 @@ test('the namespace may hold as many critical pods as Kubernetes has nodes', () 
   assert.ok(Number(quota?.spec.hard.pods) >= 5_000);
 });
 
+test('a version whose agents die soon after they are ready does not get to all nodes', () => {
+  const agent = workloads.find(({ kind }) => kind === 'DaemonSet') as Manifest;
+  const { maxUnavailable } = agent.spec.updateStrategy.rollingUpdate;
+  const steps = 100 / Number.parseInt(maxUnavailable, 10);
+  assert.ok(steps * agent.spec.minReadySeconds >= 300, 'time to see it and to stop it');
+});
+
 test('the watch may hold as many pods as Kubernetes supports', () => {
   /** Measured with two containers in each. */
   const HEAP_BYTES = 2_900;

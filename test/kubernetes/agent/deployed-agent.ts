@@ -173,6 +173,8 @@ export class DeployedAgent {
       path: '/spec/template/spec/nodeSelector/kubernetes.io~1hostname',
       value: this.node,
     };
+    // On one node nothing is gained by waiting whether it stays ready.
+    const atOnce = { op: 'replace', path: '/spec/minReadySeconds', value: 0 };
     const kustomization = {
       apiVersion: 'kustomize.config.k8s.io/v1beta1',
       kind: 'Kustomization',
@@ -193,7 +195,7 @@ export class DeployedAgent {
           options: { disableNameSuffixHash: true },
         },
       ],
-      patches: [{ target: { kind: 'DaemonSet' }, patch: JSON.stringify([nodeSelector]) }],
+      patches: [{ target: { kind: 'DaemonSet' }, patch: JSON.stringify([nodeSelector, atOnce]) }],
     };
     mkdirSync(this.#folder, { recursive: true });
     writeFileSync(path.join(this.#folder, 'kustomization.yaml'), JSON.stringify(kustomization));
