@@ -213,6 +213,19 @@ describe('oom-witness watch', () => {
     assert.deepEqual(told(first, second), ['a', 'b', 'c', 'd']);
   });
 
+  it('nothing twice, however many a rollout has killed', async (t) => {
+    const cluster = await Cluster.start(t);
+    const first = await cluster.leader();
+    const second = await cluster.waiting();
+    const kills = 1500;
+    for (let pod = 0; pod < kills; pod++) cluster.ended({ name: `shop-${pod}` });
+    await first.until(() => first.incidents.length === kills, 'telling all');
+    assert.equal(await first.terminate(), 0);
+    cluster.ended({ name: 'last' });
+    await second.until(() => told(second).includes('last'), 'taking over');
+    assert.deepEqual(told(second), ['last']);
+  });
+
   it('after a kill -9 too: what happened while nobody delivered is told by the next', async (t) => {
     const cluster = await Cluster.start(t);
     const first = await cluster.leader();

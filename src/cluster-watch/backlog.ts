@@ -18,10 +18,8 @@ export interface Progress {
 
 /** How late a status may come, and how far clocks may be apart. */
 export const OVERLAP_MS = 10 * 60_000;
-/** Each refers to its pod, 2 KiB. */
+/** Each refers to its pod, 2 KiB. In the annotation of the lease 55 KiB; the API allows 256 KiB for all of them together. */
 const LIMIT = 5000;
-/** In an annotation of 12 KiB; the API allows 256 KiB for all of them together. */
-const DONE_LIMIT = 1000;
 const DIGEST_CHARACTERS = 11;
 
 /**
@@ -58,7 +56,7 @@ export class Backlog<T extends Found> {
   progress(isDelivered: (found: T) => boolean): Progress {
     const since = this.#now() - OVERLAP_MS;
     const recent = [...this.#found.values()].filter((found) => found.at >= since && isDelivered(found));
-    return { since, done: new Set(recent.slice(-DONE_LIMIT).map(({ id }) => digest(id))) };
+    return { since, done: new Set(recent.map(({ id }) => digest(id))) };
   }
 }
 
@@ -82,7 +80,7 @@ export function decodeProgress(text: string): Progress | undefined {
   }
 }
 
-/** 66 bits: among a thousand no two are alike. */
+/** 66 bits: among thousands no two are alike. */
 function digest(id: string): string {
   return createHash('sha256').update(id).digest('base64url').slice(0, DIGEST_CHARACTERS);
 }

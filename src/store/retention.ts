@@ -30,7 +30,8 @@ export const MEMORY_LIMITS: RetentionLimits = Object.freeze({
  * What tells of a whole cluster, from memory: a bad rollout kills on all of 5,000 nodes at once, and again. What a pod's status tells is
  * 1 KiB.
  */
-export const CLUSTER_LIMITS: Pick<RetentionLimits, 'pending' | 'bytes'> = Object.freeze({
+export const CLUSTER_LIMITS: Omit<RetentionLimits, 'ageMs'> = Object.freeze({
+  incidents: 10_000,
   pending: 20_000,
   bytes: 64 * 1024 ** 2,
 });

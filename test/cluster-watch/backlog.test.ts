@@ -70,10 +70,12 @@ describe('the backlog', () => {
     assert.equal(ids(both[0]).at(-1), 'storm-5999');
   });
 
-  it('writes at most 16 KiB into the lease', () => {
-    const { both, tell } = replicas();
+  it('writes all of it into the lease, at most 64 KiB', () => {
+    const { both, tell, ids } = replicas();
     for (let n = 0; n < 5000; n++) tell(`storm-${n}`);
-    assert.ok(encodeProgress(both[0].progress(() => true)).length < 16 << 10);
+    const note = encodeProgress(both[0].progress(() => true));
+    assert.ok(note.length < 64 << 10);
+    assert.deepEqual(ids(both[1], decodeProgress(note)), []);
   });
 });
 
