@@ -23,6 +23,7 @@ export interface Container {
   readonly volumeMounts?: readonly { readonly name?: string; readonly mountPath: string }[];
   readonly [probe: `${string}Probe`]: {
     readonly httpGet: { readonly path: string; readonly port: string };
+    readonly timeoutSeconds?: number;
   };
 }
 

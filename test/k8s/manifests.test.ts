@@ -100,8 +100,11 @@ describe('workloads', () => {
       const { ports, securityContext, livenessProbe, readinessProbe, startupProbe } = container(workload);
       assert.equal(livenessProbe?.httpGet.path, '/healthz');
       assert.equal(readinessProbe?.httpGet.path, '/readyz');
-      for (const probe of [livenessProbe, readinessProbe, startupProbe])
+      for (const probe of [livenessProbe, readinessProbe, startupProbe]) {
         assert.equal(probe?.httpGet.port, ports?.[0]?.name);
+        // A node that is short of memory answers late, also while the agent starts.
+        assert.equal(probe?.timeoutSeconds, 5);
+      }
       assert.equal(securityContext?.readOnlyRootFilesystem, true);
       assert.equal(container(workload).image, 'oom-witness');
     });
