@@ -81,17 +81,12 @@ export class Store {
   private constructor(options: StoreOptions) {
     this.#options = options;
     this.#path = options.stateDir && path.join(options.stateDir, DATABASE_FILE);
-    this.#ledger = new Ledger(':memory:', options.sinks, options.now());
     this.#retention = this.#retentionWithin(MEMORY_LIMITS);
-    if (this.#path === undefined) return;
-    try {
-      this.#moveToDisk(this.#path);
-      this.#change((ledger) => this.#retention.enforce(ledger, options.now()));
-    } catch (error) {
-      this.#releaseLock();
-      if (error instanceof StateLockedError) throw error;
-      options.observer.memoryOnly(reasonOf(error));
-    }
+    const disk = this.#path && this.#openAtStart(this.#path);
+    this.#ledger = disk || this.#openInMemory();
+    if (!disk) return;
+    this.#stayOnDisk(this.#path);
+    this.#change((ledger) => this.#retention.enforce(ledger, options.now()));
   }
 
   /** False while the disk cannot be used. */
@@ -245,8 +240,8 @@ export class Store {
   }
 
   #leaveDisk(cause: unknown): void {
-    const { sinks, now, observer } = this.#options;
-    const memory = new Ledger(':memory:', sinks, now());
+    const { now, observer } = this.#options;
+    const memory = this.#openInMemory();
     try {
       transfer(this.#ledger, memory, { newestPending: MEMORY_LIMITS.incidents });
     } catch (error) {
@@ -284,15 +279,33 @@ export class Store {
     }
   }
 
-  /** From memory to the disk, with everything. */
-  #moveToDisk(file: string): void {
-    const { now, observer } = this.#options;
-    this.#diskTriedAt = now();
+  #openAtStart(file: string): Ledger | undefined {
+    try {
+      return this.#openOnDisk(file);
+    } catch (error) {
+      this.#releaseLock();
+      if (error instanceof StateLockedError) throw error;
+      this.#options.observer.memoryOnly(reasonOf(error));
+      return undefined;
+    }
+  }
+
+  #openInMemory(): Ledger {
+    return new Ledger(':memory:', this.#options.sinks, this.#options.now());
+  }
+
+  #openOnDisk(file: string): Ledger {
+    this.#diskTriedAt = this.#options.now();
     const directory = path.dirname(file);
     makeFolderPrivately(directory);
     accessSync(directory, constants.W_OK | constants.X_OK);
     this.#lock ??= lockStateDir(directory);
-    const disk = this.#openOrReplace(file);
+    return this.#openOrReplace(file);
+  }
+
+  /** From memory to the disk, with everything. */
+  #moveToDisk(file: string): void {
+    const disk = this.#openOnDisk(file);
     try {
       transfer(this.#ledger, disk, 'all');
     } catch (error) {
@@ -301,8 +314,12 @@ export class Store {
     }
     closeQuietly(this.#ledger);
     this.#ledger = disk;
+    this.#stayOnDisk(file);
+  }
+
+  #stayOnDisk(file: string): void {
     this.#retention = this.#retentionWithin(DISK_LIMITS);
-    this.#sync = new WalSync(file, (reason) => observer.notSynced(reason));
+    this.#sync = new WalSync(file, (reason) => this.#options.observer.notSynced(reason));
   }
 
   #openOrReplace(file: string): Ledger {
