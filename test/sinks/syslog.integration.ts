@@ -220,7 +220,7 @@ test('RFC 3164: rsyslog finds host, tag and text', { skip }, async (t) => {
         procid: String(process.pid),
       },
     );
-    assert.match(message, /^OOM kill: java in web\/shop on node-7, .*--spring\.profiles\.active=prod$/);
+    assert.match(message, /^OOM kill: java in web\/shop, .* on node-7 .*--spring\.profiles\.active=prod$/);
   }
 });
 
