@@ -290,7 +290,7 @@ async function nothingIsLost(
   const certificates = makeCertificates(t);
   const server = await startedServer(t, name, certificates);
   const sink = await openSink(t, { ...wayTo(server, way, certificates), ...texts });
-  const courier = deliverUntilStopped(sink);
+  const courier = deliverUntilStopped(sink, () => server.process.log());
   await courier.delivers(10);
 
   await server.process.stop();
@@ -324,9 +324,10 @@ async function nothingIsLost(
 }
 
 /** As a courier does it: one after the other, each until it is delivered, with more patience each time. */
-function deliverUntilStopped(sink: Sink) {
+function deliverUntilStopped(sink: Sink, serverLog: () => string) {
   const delivered: string[] = [];
   let retries = 0;
+  let lastRetry = '';
   let stopped = false;
   const running = (async () => {
     for (let sequence = 1; !stopped; sequence++) {
@@ -335,8 +336,10 @@ function deliverUntilStopped(sink: Sink) {
       const once = async () => {
         const [outcome] = await sink.deliver([delivery(incident)], AbortSignal.timeout(tryMs));
         tryMs = longer(tryMs);
-        if (outcome!.kind !== 'delivered') retries++;
-        return outcome!.kind === 'delivered';
+        if (outcome!.kind === 'delivered') return true;
+        retries++;
+        lastRetry = outcome!.reason;
+        return false;
       };
       await until(once, `the delivery of number ${sequence}`);
       delivered.push(incident.id);
@@ -346,7 +349,10 @@ function deliverUntilStopped(sink: Sink) {
   return {
     async delivers(count: number) {
       const goal = delivered.length + count;
-      await until(() => delivered.length >= goal, `${count} deliveries`);
+      await until(
+        () => delivered.length >= goal,
+        () => `${count} deliveries; after ${retries} failed ones, the last: ${lastRetry}\n${serverLog()}`,
+      );
     },
     async retries() {
       const before = retries;
