@@ -1,8 +1,9 @@
 /** A real rsyslog from Debian's package, with every input that the syslog sink can talk to. */
-import { rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import net from 'node:net';
 import { join } from 'node:path';
+import tls from 'node:tls';
 import type { Certificates } from '../fixtures/tls.ts';
 import { freshFolder } from '../temporary-folder.ts';
 import { libraryPath, type UnpackedPackages, unpackPackages } from './apt.ts';
@@ -29,8 +30,8 @@ export async function rsyslog(
   maxMessageSize?: number,
 ): Promise<SyslogServer & { readonly ports: { readonly unframed: number } }> {
   const folder = freshFolder('oom-witness-rsyslog');
-  const [udp, tcp, tls, unframed] = (await freePorts(4)) as [number, number, number, number];
-  const ports = { udp, octetCounting: tcp, newline: tcp, tls, unframed };
+  const [udp, tcp, overTls, unframed] = (await freePorts(4)) as [number, number, number, number];
+  const ports = { udp, octetCounting: tcp, newline: tcp, tls: overTls, unframed };
   const socket = join(folder, 'log');
   const output = join(folder, 'out.jsonl');
   const configuration = join(folder, 'rsyslog.conf');
@@ -75,7 +76,9 @@ input(type="imuxsock" socket="${socket}" useSpecialParser="off" parseHostname="o
       env: { LD_LIBRARY_PATH: library },
       // The unix socket comes with the inputs, the ports with their threads.
       probe: async () =>
-        (await readdir(folder)).includes('log') && (await listens(tcp)) && (await listens(ports.tls)),
+        (await readdir(folder)).includes('log') &&
+        (await listens(tcp)) &&
+        (await accepts(ports.tls, certificates)),
     });
   });
   t.after(async () => {
@@ -108,5 +111,19 @@ export function listens(port: number): Promise<boolean> {
       resolve(true);
     });
     socket.on('error', () => resolve(false));
+  });
+}
+
+/**
+ * Whether a client with our certificate gets in there. Not just whether somebody listens: a connection that is cut in the middle of the
+ * handshake has left Debian's 8.2302 unable to make another one for good, in one of 120 starts.
+ */
+function accepts(port: number, { ca, clientCert, clientKey }: Certificates): Promise<boolean> {
+  const [authority, cert, key] = [ca, clientCert, clientKey].map((path) => readFileSync(path));
+  return new Promise((resolve) => {
+    const socket = tls.connect({ host: '127.0.0.1', port, ca: authority, cert, key }, () => socket.end());
+    socket.on('error', () => resolve(false));
+    socket.on('close', () => resolve(true));
+    socket.resume();
   });
 }
