@@ -36,8 +36,8 @@ export interface ConfiguredSink {
   readonly settings: unknown;
   /** The same with these files as they are now. @throws OptionError */
   readonly renewed: () => Promise<unknown>;
-  /** Whether one of them is not what it was when it was last read. */
-  readonly isOutdated: () => Promise<boolean>;
+  /** Whether one of them is not what it was when it was last read. Absent: its options name none. */
+  readonly isOutdated?: () => Promise<boolean>;
 }
 
 /** Everything that anybody can set, checked and deeply frozen. */
@@ -115,7 +115,8 @@ export async function loadConfig(
       if (settings === undefined) return [];
       const group = all.groups.find((each) => each.sink === sink.name)!;
       const renewed = async () => deepFreeze(make(valuesOf(imply(await tell(group)))));
-      return [{ ...sink, settings, renewed, isOutdated: () => filesOf.get(group)!.haveChanged() }];
+      const own = filesOf.get(group)!;
+      return [{ ...sink, settings, renewed, ...(!own.isEmpty && { isOutdated: () => own.haveChanged() }) }];
     }),
     options: resolved.map(({ option, text, origin }) => ({ name: option.name, text, origin })),
   });

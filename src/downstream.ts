@@ -150,7 +150,7 @@ export class Downstream {
         name,
         ...(module.batchSize !== undefined && { batchSize: module.batchSize }),
         open: async () => module.open(await renewed(), context),
-        isOutdated,
+        ...(isOutdated && { isOutdated }),
       })),
       {
         store: this.store,

@@ -84,7 +84,7 @@ export class Enricher {
     for (const incident of incidents)
       if (this.concerns(incident)) concerned.push(incident);
       else this.#options.observer.enriched(incident);
-    this.#track(this.#enrich(concerned).then((late) => this.#completeLate(late)));
+    if (concerned.length > 0) this.#track(this.#enrich(concerned).then((late) => this.#completeLate(late)));
   }
 
   /** Outlines of incidents of an earlier run whose pods were not found then: they are not held, and completed if they are found now. */

@@ -357,18 +357,18 @@ async function withFiles(t: TestContext) {
 
 test('files that are replaced: the settings are outdated until they are made anew', async (t) => {
   const { ring, map, sink, renewed } = await withFiles(t);
-  assert.equal(await sink.isOutdated(), false);
+  assert.equal(await sink.isOutdated?.(), false);
 
   writeFileSync(ring, 'ring of pure iron');
-  assert.equal(await sink.isOutdated(), true);
+  assert.equal(await sink.isOutdated?.(), true);
   assert.deepEqual([(await renewed()).ring, (await renewed()).map], ['ring of pure iron', 'map of rome']);
-  assert.equal(await sink.isOutdated(), false);
+  assert.equal(await sink.isOutdated?.(), false);
 
   writeFileSync(`${map}.new`, 'map of copenhagen');
   renameSync(`${map}.new`, map);
-  assert.equal(await sink.isOutdated(), true);
+  assert.equal(await sink.isOutdated?.(), true);
   assert.equal((await renewed()).map, 'map of copenhagen');
-  assert.equal(await sink.isOutdated(), false);
+  assert.equal(await sink.isOutdated?.(), false);
   assert.ok(Object.isFrozen(await renewed()));
 });
 
@@ -385,9 +385,9 @@ test('the symlinks of a mounted Secret: their swap is seen', async (t) => {
   symlinkSync('..data/ring', at('ring'));
   const { sinks } = await load(['--pl', 'rome', '--pigeon-ring-file', at('ring')]);
   const sink = sinks.find(({ name }) => name === 'pigeon')!;
-  assert.equal(await sink.isOutdated(), false);
+  assert.equal(await sink.isOutdated?.(), false);
   write('..2', 'ring of pure iron');
-  assert.equal(await sink.isOutdated(), true);
+  assert.equal(await sink.isOutdated?.(), true);
   assert.equal(((await sink.renewed()) as { ring: string }).ring, 'ring of pure iron');
 });
 
@@ -413,23 +413,23 @@ test('a file that is no use for a moment is an error that names it, and is read 
     [(await renewed()).ring, (await renewed()).map],
     ['ring of pure iron', 'map of copenhagen'],
   );
-  assert.equal(await sink.isOutdated(), false);
+  assert.equal(await sink.isOutdated?.(), false);
 });
 
 test('a file that was taken away is no change until another comes; a pipe is read once', async (t) => {
   const { folder, ring, sink, renewed } = await withFiles(t);
   rmSync(ring);
-  assert.equal(await sink.isOutdated(), false);
+  assert.equal(await sink.isOutdated?.(), false);
   assert.equal((await renewed()).ring, 'ring of gold');
   writeFileSync(ring, 'ring of pure iron');
-  assert.equal(await sink.isOutdated(), true);
+  assert.equal(await sink.isOutdated?.(), true);
 
   const pipe = join(folder, 'pipe');
   execFileSync('mkfifo', [pipe]);
   const loading = load(['--pl', 'rome', '--pigeon-ring-file', pipe]);
   await writeFile(pipe, 'ring of wood');
   const fromPipe = (await loading).sinks.find(({ name }) => name === 'pigeon')!;
-  assert.equal(await fromPipe.isOutdated(), false);
+  assert.equal(await fromPipe.isOutdated?.(), false);
   assert.equal(((await fromPipe.renewed()) as { ring: string }).ring, 'ring of wood');
 });
 

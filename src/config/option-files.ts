@@ -38,6 +38,10 @@ export class OptionFiles {
     return text;
   }
 
+  get isEmpty(): boolean {
+    return this.#known.size === 0;
+  }
+
   /** Whether one of those that were read is not what it was then. */
   async haveChanged(): Promise<boolean> {
     for (const [path, known] of this.#known) if (!isStill(known, await versionOf(path))) return true;

@@ -1,5 +1,4 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { aborted } from '../aborted.ts';
 import type { Outcome, Sink } from '../sink.ts';
 import type { PendingDelivery, Store } from '../store.ts';
 import type { DeadLetter, DeadLetterFile } from './dead-letter.ts';
@@ -63,7 +62,7 @@ export class Courier {
   #running: Promise<void> | undefined;
   #sink: Sink | undefined;
   #drainUntil: number | undefined;
-  #rest: { readonly interrupt: AbortController; readonly endsWithWork: boolean } | undefined;
+  #rest: { readonly end: () => void; readonly endsWithWork: boolean } | undefined;
 
   constructor(destination: Destination, context: CourierContext) {
     this.name = destination.name;
@@ -79,7 +78,7 @@ export class Courier {
 
   /** Something new is in the store. Changes nothing while the courier is busy or leaves its sink alone. */
   wake(): void {
-    if (this.#rest?.endsWithWork) this.#rest.interrupt.abort();
+    if (this.#rest?.endsWithWork) this.#rest.end();
   }
 
   /**
@@ -92,7 +91,7 @@ export class Courier {
     const { store, now, sleep } = this.#context;
     this.#drainUntil = deadline;
     store.releaseHeld(this.name);
-    this.#rest?.interrupt.abort();
+    this.#rest?.end();
     const drained = new AbortController();
     const limit = sleepUntilAborted(sleep, Math.max(0, deadline - now()), drained.signal).then(() =>
       this.#halt(),
@@ -112,7 +111,7 @@ export class Courier {
 
   #halt(): void {
     this.#stop.abort();
-    this.#rest?.interrupt.abort();
+    this.#rest?.end();
   }
 
   async #run(): Promise<void> {
@@ -161,15 +160,22 @@ export class Courier {
   }
 
   async #pause(ms: number, endsWithWork: boolean): Promise<void> {
-    const interrupt = new AbortController();
-    this.#rest = { interrupt, endsWithWork };
+    if (this.#stop.signal.aborted) return;
+    const { over, end } = ms === Number.POSITIVE_INFINITY ? untilEnded() : this.#sleep(ms);
+    this.#rest = { end, endsWithWork };
     try {
-      if (this.#stop.signal.aborted) return;
-      if (ms === Number.POSITIVE_INFINITY) await aborted(interrupt.signal);
-      else await sleepUntilAborted(this.#context.sleep, Math.min(ms, LONGEST_SLEEP_MS), interrupt.signal);
+      await over;
     } finally {
       this.#rest = undefined;
     }
+  }
+
+  #sleep(ms: number): Rest {
+    const interrupt = new AbortController();
+    return {
+      over: sleepUntilAborted(this.#context.sleep, Math.min(ms, LONGEST_SLEEP_MS), interrupt.signal),
+      end: () => interrupt.abort(),
+    };
   }
 
   /** Bounded: a file may be on a dead network mount. */
@@ -278,4 +284,15 @@ export class Courier {
       this.#context.observer.stumbled(this.name, `while closing: ${reasonOf(error)}`, 0);
     }
   }
+}
+
+interface Rest {
+  readonly over: Promise<void>;
+  readonly end: () => void;
+}
+
+/** Without a signal, whose end costs an error with a stack trace: this is how the first kill after hours finds the courier. */
+function untilEnded(): Rest {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  return { over: promise, end: resolve };
 }

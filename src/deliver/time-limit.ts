@@ -22,6 +22,9 @@ export async function sleepUntilAborted(sleep: Sleep, ms: number, signal: AbortS
   }
 }
 
+/** Nobody waits any more. A reason of its own, because the default is an error with a stack trace: 20 µs for each delivery. */
+const OVER = Symbol('over');
+
 /**
  * Does `work` for at most `ms`, and not after `stop`: then its signal ends, and its result counts if it comes within `GRACE_MS`.
  *
@@ -34,18 +37,20 @@ export async function withTimeLimit<T>(
   sleep: Sleep,
 ): Promise<T> {
   const ending = new AbortController();
-  const finished = new AbortController();
   const clock = new AbortController();
+  let grace: AbortController | undefined;
+  let isOver = false;
   const end = (reason: Error) => {
     ending.abort(reason);
-    clock.abort();
+    clock.abort(OVER);
   };
   const onStop = () => end(new Error('the agent is stopping'));
   const watch = async (): Promise<never> => {
     await sleepUntilAborted(sleep, ms, clock.signal);
-    if (!finished.signal.aborted) {
+    if (!isOver) {
       end(new Error(`no answer within ${ms / 1000} s`));
-      await sleepUntilAborted(sleep, GRACE_MS, finished.signal);
+      grace = new AbortController();
+      await sleepUntilAborted(sleep, GRACE_MS, grace.signal);
     }
     throw new HungError(ending.signal.reason);
   };
@@ -54,8 +59,9 @@ export async function withTimeLimit<T>(
   try {
     return await Promise.race([work(ending.signal), watch()]);
   } finally {
+    isOver = true;
     stop.removeEventListener('abort', onStop);
-    finished.abort();
-    clock.abort();
+    clock.abort(OVER);
+    grace?.abort(OVER);
   }
 }

@@ -32,6 +32,7 @@ export class Ledger {
   readonly queues: Queues;
   readonly #statements: Statements;
   #count: number;
+  #written = 0;
 
   /** @param path a file or `:memory:`; throws what `openDatabase` throws */
   constructor(path: string, sinks: readonly string[], now: number) {
@@ -68,15 +69,10 @@ export class Ledger {
   }
 
   insert(incident: Incident, storedAt: number): boolean {
+    const json = this.#encode(incident);
     const { changes } = this.#statements
       .sql('INSERT OR IGNORE INTO incident (id, stored_at, time, workload, json) VALUES (?, ?, ?, ?, ?)')
-      .run(
-        incident.id,
-        storedAt,
-        timeOf(incident, storedAt),
-        workloadKey(incident),
-        JSON.stringify(incident),
-      );
+      .run(incident.id, storedAt, timeOf(incident, storedAt), workloadKey(incident), json);
     this.#count += Number(changes);
     return Number(changes) === 1;
   }
@@ -85,7 +81,13 @@ export class Ledger {
   update(incident: Incident): void {
     this.#statements
       .sql('UPDATE incident SET json = ?, workload = ? WHERE id = ?')
-      .run(JSON.stringify(incident), workloadKey(incident), incident.id);
+      .run(this.#encode(incident), workloadKey(incident), incident.id);
+  }
+
+  #encode(incident: Incident): string {
+    const json = JSON.stringify(incident);
+    this.#written += json.length;
+    return json;
   }
 
   /** Changes what is stored of each, and lets go of its deliveries that were held for this. Undefined: it is not stored. */
@@ -173,6 +175,11 @@ export class Ledger {
 
   get count(): number {
     return this.#count;
+  }
+
+  /** Characters of incidents since it was opened, whatever has become of them. */
+  get written(): number {
+    return this.#written;
   }
 
   /** Of all that is stored; free pages do not count, they are used again. */
