@@ -1,10 +1,12 @@
 /** The agent as it ships (the bundle), for benches: its incidents with the moment at which their line was there. */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import type { Incident } from '../src/incident.ts';
+import { compile } from './compile.ts';
 
 const ROOT = path.join(import.meta.dirname, '..');
 
@@ -12,7 +14,7 @@ export const NODE_FLAGS = ['--disable-warning=ExperimentalWarning', '--max-semi-
 
 export interface Told {
   readonly incident: Incident;
-  /** CLOCK_MONOTONIC, ns. */
+  /** CLOCK_MONOTONIC, ns, by a reader in C: this process has victims to start meanwhile. */
   readonly at: bigint;
 }
 
@@ -57,15 +59,20 @@ export class BenchAgent {
     ];
     // Authorities that this machine trusts beside those of Node.js: with Kubernetes they took 0.8 MB.
     const ownEnv = { ...process.env, NODE_EXTRA_CA_CERTS: undefined, MALLOC_ARENA_MAX: '1', ...env };
+    const pipe = openPipe(path.join(folder, 'stdout'));
+    const stamper = spawn(compile('line-stamper.c'), { stdio: [pipe.from, 'pipe', 'inherit'] });
+    closeSync(pipe.from);
     const spawned = process.hrtime.bigint();
-    const child = spawn(command as string, argv, { stdio: ['ignore', 'pipe', 'pipe'], env: ownEnv });
+    const child = spawn(command as string, argv, { stdio: ['ignore', pipe.to, 'pipe'], env: ownEnv });
+    closeSync(pipe.to);
     const agent = new BenchAgent(child, folder);
-    createInterface({ input: child.stdout }).on('line', (line) => {
-      agent.told.push({ at: process.hrtime.bigint(), incident: JSON.parse(line) });
+    createInterface({ input: stamper.stdout as Readable }).on('line', (line) => {
+      const end = line.lastIndexOf(' ');
+      agent.told.push({ at: BigInt(line.slice(end + 1)), incident: JSON.parse(line.slice(0, end)) });
     });
     const armed = Promise.withResolvers<bigint>();
     let log = '';
-    createInterface({ input: child.stderr }).on('line', (line) => {
+    createInterface({ input: child.stderr as Readable }).on('line', (line) => {
       log += `${line}\n`;
       if (line.includes('"msg":"armed"')) armed.resolve(process.hrtime.bigint());
     });
@@ -95,6 +102,16 @@ export class BenchAgent {
     await this.#ended;
     rmSync(this.#folder, { recursive: true, force: true });
   }
+}
+
+/** @returns descriptors of its two ends */
+function openPipe(name: string): { from: number; to: number } {
+  execFileSync('mkfifo', [name]);
+  // Opened for one thing only it would wait for its other end.
+  const both = openSync(name, 'r+');
+  const ends = { from: openSync(name, 'r'), to: openSync(name, 'w') };
+  closeSync(both);
+  return ends;
 }
 
 /** MB */
