@@ -38,30 +38,31 @@ export async function withTimeLimit<T>(
 ): Promise<T> {
   const ending = new AbortController();
   const clock = new AbortController();
-  let grace: AbortController | undefined;
+  const grace = new AbortController();
+  const hung = Promise.withResolvers<never>();
   let isOver = false;
   const end = (reason: Error) => {
     ending.abort(reason);
     clock.abort(OVER);
   };
   const onStop = () => end(new Error('the agent is stopping'));
-  const watch = async (): Promise<never> => {
+  const watch = async (): Promise<void> => {
     await sleepUntilAborted(sleep, ms, clock.signal);
-    if (!isOver) {
-      end(new Error(`no answer within ${ms / 1000} s`));
-      grace = new AbortController();
-      await sleepUntilAborted(sleep, GRACE_MS, grace.signal);
-    }
-    throw new HungError(ending.signal.reason);
+    if (isOver) return;
+    end(new Error(`no answer within ${ms / 1000} s`));
+    await sleepUntilAborted(sleep, GRACE_MS, grace.signal);
+    hung.reject(new HungError(ending.signal.reason));
   };
   if (stop.aborted) onStop();
   else stop.addEventListener('abort', onStop, { once: true });
   try {
-    return await Promise.race([work(ending.signal), watch()]);
+    const working = work(ending.signal);
+    watch().catch(hung.reject);
+    return await Promise.race([working, hung.promise]);
   } finally {
     isOver = true;
     stop.removeEventListener('abort', onStop);
     clock.abort(OVER);
-    grace?.abort(OVER);
+    grace.abort(OVER);
   }
 }
