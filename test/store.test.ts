@@ -303,6 +303,32 @@ test('retention: the newest so many, but none that a sink still waits for', (t) 
   assert.deepEqual(said, []);
 });
 
+test('retention: what is too many goes in portions', (t) => {
+  const { store } = openStore(t, { stateDir: stateDir(t), sinks: [], limits: { incidents: 64 } });
+  const counts = incidents(70).map((incident) => {
+    store.commit([incident], undefined);
+    return store.count;
+  });
+  assert.deepEqual(counts.slice(62), [63, 64, 65, 66, 64, 65, 66, 64]);
+  assert.deepEqual(ids(store.recent(99)), ids(incidents(64, 7)).reverse());
+});
+
+test('retention: what is too old is looked for once a minute', (t) => {
+  let now = START;
+  const { store } = openStore(t, { stateDir: stateDir(t), sinks: [], now: () => now });
+  const [old, ...others] = incidents(4) as [Incident, ...Incident[]];
+  const keeps = () => store.get(old.id) !== undefined;
+  store.commit([old]);
+  now = START + 30 * DAY_MS + 1 - 59_000;
+  store.commit([others[0]!]);
+  now += 59_000;
+  store.commit([others[1]!]);
+  assert.equal(keeps(), true, 'looked at 59 s ago');
+  now += 1_000;
+  store.commit([others[2]!]);
+  assert.equal(keeps(), false);
+});
+
 test('retention: 30 days, but none that a sink still waits for', (t) => {
   let now = START;
   const { store } = openStore(t, { stateDir: stateDir(t), sinks: ['kafka'], now: () => now });

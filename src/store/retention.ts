@@ -1,6 +1,6 @@
 import type { Ledger } from './ledger.ts';
 
-/** What the store keeps. An incident that a sink still waits for goes only when `pending` or `bytes` is exceeded. */
+/** What the store keeps, and for a while up to a 32nd more. An incident that a sink still waits for goes only when `pending` or `bytes` is exceeded. */
 export interface RetentionLimits {
   readonly incidents: number;
   readonly ageMs: number;
@@ -41,7 +41,10 @@ const REMOVED_SINK_MS = DAY_MS;
 
 /** What only time changes is looked at so often: with each incident it took as long as storing it (0.2 ms of 0.4). */
 const LOOK_MS = 60_000;
-/** By this part of it what is stored may exceed its limit before anybody looks, which takes three statements. */
+/**
+ * By this part of it what is stored may exceed a limit before anything is done about it: to measure takes three statements, and to delete
+ * 300 incidents together 2.5 ms instead of 50.
+ */
 const UNNOTICED = 1 / 32;
 
 const ALWAYS = Number.MAX_SAFE_INTEGER;
@@ -90,8 +93,9 @@ export class Retention {
 
   /** While a sink is down the oldest cannot go, and looking for others at every commit would read the whole table. */
   #boundCount(ledger: Ledger): void {
-    const excess = ledger.count - this.#limits.incidents;
-    if (excess <= 0 || ledger.count < this.#nextSearchAt) return;
+    const { incidents } = this.#limits;
+    const excess = ledger.count - incidents;
+    if (excess <= UNNOTICED * incidents || ledger.count < this.#nextSearchAt) return;
     const deleted = ledger.deleteSettled(ALWAYS, excess);
     this.#nextSearchAt = deleted < excess ? ledger.count + CHUNK : 0;
   }
