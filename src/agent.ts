@@ -104,12 +104,13 @@ class Agent {
 
   async run(): Promise<number> {
     const refused = protectSelf(DEFAULT_PATHS.proc);
-    if (refused !== undefined) this.#events.agent.selfProtectionRefused(refused);
-    for (const note of this.#config.notes) this.#events.agent.noted(note);
     this.#findPlace();
     // Before the first kill can come, so that each counts in each.
     this.#families = await this.#openFamilies();
     this.#capture.resume();
+    // The thread does not wait for what is only said.
+    if (refused !== undefined) this.#events.agent.selfProtectionRefused(refused);
+    for (const note of this.#config.notes) this.#events.agent.noted(note);
     // In the same turn: what it recalls is of earlier runs only.
     const surroundings = this.#surroundings.start();
     this.#downstream.start();
