@@ -173,9 +173,9 @@ export class Store {
     return this.#run((ledger) => ledger.has(id) && !ledger.queues.isPending(id));
   }
 
-  /** Makes deliveries that were put off due at once. */
-  release(sink: string, ids: readonly string[]): void {
-    this.#change((ledger) => ledger.queues.release(sink, ids));
+  /** Makes deliveries that were put off due at another time; 0 gives them their places back. */
+  release(sink: string, ids: readonly string[], nextAt: number): void {
+    this.#change((ledger) => ledger.queues.release(sink, ids, nextAt));
   }
 
   /** Makes all deliveries due that are held for `complete`. */

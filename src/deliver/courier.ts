@@ -252,7 +252,7 @@ export class Courier {
     const othersWait = () => store.queue(this.name).depth > judged.length;
     const verdict = this.#pace.judge(judged, now(), othersWait);
     store.settle(this.name, verdict.settlements);
-    if (verdict.release.length > 0) store.release(this.name, verdict.release);
+    if (verdict.release.length > 0) store.release(this.name, verdict.release, verdict.releaseAt);
 
     const delivered = judged.filter(({ outcome }) => outcome.kind === 'delivered').length;
     if (delivered > 0) observer.delivered(this.name, delivered, latencyMs);

@@ -18,8 +18,10 @@ export interface Try extends Age {
 
 export interface Verdict {
   readonly settlements: readonly Settlement[];
-  /** Incidents that were put off without fault. */
+  /** Incidents that were put off, as it seems now without fault. */
   readonly release: readonly string[];
+  /** What becomes their `nextAt`. */
+  readonly releaseAt: number;
   /** How long the sink is left alone now. */
   readonly pauseMs: number;
   /** How long the first of those that are to be tried again waits. */
@@ -28,6 +30,7 @@ export interface Verdict {
 
 /** After so many failures an incident no longer gets the benefit of the doubt. */
 const PATIENCE = 3;
+const NO_RELEASE = { release: [], releaseAt: 0 };
 
 /**
  * When to try what again, for one sink.
@@ -36,6 +39,7 @@ const PATIENCE = 3;
  * the rest gets through, only the failed ones wait. From the third failure on incidents are tried one by one, and one that
  * still fails is passed by others. From then on it is a suspect: it travels alone, about once a minute, and says nothing about
  * the sink. If several were passed by before one got through, it was the sink after all, and they get their places back, once.
+ * If it was a single one, nobody knows: it is tried at once, before all that came after it, but still as a suspect.
  */
 export class Pace {
   readonly #batchSize: number;
@@ -94,18 +98,19 @@ export class Pace {
     const delays = tries.map(({ attempts }) => Math.max(wishMs, backoffMs(attempts + 1, this.#random)));
     return {
       settlements: tries.map((one, index) => settlement(one, now + delays[index]!)),
-      release: this.#toRelease(),
+      ...this.#toRelease(now),
       pauseMs: wishMs,
       delayMs: Math.min(...delays.filter((_, index) => tries[index]!.outcome.kind === 'retry')),
     };
   }
 
-  #toRelease(): readonly string[] {
-    const several = this.#passedBy.size > 1;
-    const release = several ? [...this.#passedBy].filter((id) => !this.#released.has(id)) : [];
-    for (const id of release) this.#released.add(id);
+  #toRelease(now: number): Pick<Verdict, 'release' | 'releaseAt'> {
+    const passedBy = [...this.#passedBy];
     this.#passedBy.clear();
-    return release;
+    if (passedBy.length === 1) return { release: passedBy, releaseAt: now };
+    const release = passedBy.filter((id) => !this.#released.has(id));
+    for (const id of release) this.#released.add(id);
+    return { release, releaseAt: 0 };
   }
 
   #nothingGotThrough(tries: readonly Try[], now: number, wishMs: number, othersWait: () => boolean): Verdict {
@@ -114,7 +119,7 @@ export class Pace {
       const delayMs = Math.max(wishMs, backoffMs(alone.attempts + 1, this.#random));
       return {
         settlements: [settlement(alone, now + delayMs)],
-        release: [],
+        ...NO_RELEASE,
         pauseMs: wishMs,
         delayMs,
       };
@@ -130,7 +135,7 @@ export class Pace {
     }
     return {
       settlements: tries.map((one) => settlement(one, nextAt)),
-      release: [],
+      ...NO_RELEASE,
       pauseMs,
       delayMs: pauseMs,
     };

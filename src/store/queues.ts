@@ -139,15 +139,15 @@ export class Queues {
     });
   }
 
-  release(sink: string, ids: readonly string[]): void {
+  release(sink: string, ids: readonly string[], nextAt: number): void {
     const number = this.#sink(sink);
     transaction(this.#statements.database, () => {
       for (const id of ids)
         this.#statements
           .sql(
-            'UPDATE delivery SET next_at = 0 WHERE sink = ? AND incident = (SELECT n FROM incident WHERE id = ?)',
+            'UPDATE delivery SET next_at = ? WHERE sink = ? AND incident = (SELECT n FROM incident WHERE id = ?)',
           )
-          .run(number, id);
+          .run(nextAt, number, id);
     });
   }
 

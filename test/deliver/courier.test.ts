@@ -224,6 +224,19 @@ test('a sink that is down for minutes: backoff up to a minute, then everything i
   assert.ok(late.length <= 2, `out of order: ${late}`);
 });
 
+test('after an outage of any length nothing comes more than two places late', async (t) => {
+  for (let failures = 1; failures <= 24; failures++) {
+    let left = failures;
+    const sink = new FakeSink((batch) => (left-- > 0 ? isDown() : takesEverything(batch)));
+    const { time, commit, couriers } = setup(t, { slack: { sink } });
+    commit(8);
+    await time.until(() => sink.taken.length === 8, 'all of them');
+    for (const [index, id] of sink.taken.entries())
+      assert.ok(index + 1 - Number(id) <= 2, `after ${failures} failures: ${sink.taken}`);
+    await couriers.close();
+  }
+});
+
 test('after an outage the batches grow back to their size', async (t) => {
   const sink = new FakeSink(isDown);
   const { time, commit } = setup(t, { kafka: { sink, batchSize: 8 } });
