@@ -3,13 +3,20 @@ import Gauge from 'prom-client/lib/gauge.js';
 import Histogram from 'prom-client/lib/histogram.js';
 import Registry from 'prom-client/lib/registry.js';
 import type { CounterName } from './capture/counters.ts';
-import type { OomScope } from './incident.ts';
-import { HOST_LABELS, KillSeries, MOST_OF_NODE } from './metrics/kill-series.ts';
+import { HOST_LABELS, type KillScope, KillSeries, MOST_OF_NODE } from './metrics/kill-series.ts';
 import type { QueueState } from './store.ts';
 
 const PREFIX = 'oom_witness_';
 
-const SCOPES: readonly OomScope[] = ['cgroup', 'node', 'cpuset', 'mempolicy', 'sysrq', 'unknown'];
+const SCOPES: readonly KillScope[] = [
+  'cgroup',
+  'allocatable',
+  'node',
+  'cpuset',
+  'mempolicy',
+  'sysrq',
+  'unknown',
+];
 type ReaderName = 'kmsg' | 'log_file' | 'proc_connector';
 const OUTCOMES = ['delivered', 'retried', 'rejected', 'dropped'] as const;
 

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { Events } from '../src/events.ts';
 import type { LogFields } from '../src/log.ts';
 import { Metrics } from '../src/metrics.ts';
-import { containerKill, groupKill, killWithoutCommandLine } from './incidents.ts';
+import { containerKill, groupKill, killWithoutCommandLine, podLimitKill } from './incidents.ts';
 
 function bench() {
   const lines: { level: string; message: string; fields: LogFields }[] = [];
@@ -119,6 +119,28 @@ describe('incidents', () => {
       Math.max(...[containerKill().time, time].map((each) => Date.parse(each) / 1000)),
     );
     assert.equal(await sample('oom_witness_captures_total{source="exec"}'), 1 + victims.length);
+  });
+
+  test('that all pods of a node, or a class of them, had no memory left is told apart from a limit of their own', async () => {
+    const { events, sample } = bench();
+    const ofPod = podLimitKill();
+    for (const limit of [
+      { limit_owner: 'slice', limit_cgroup: '/kubepods.slice' },
+      { limit_owner: 'slice', limit_cgroup: '/kubelet/kubepods' },
+      { limit_owner: 'qos', limit_cgroup: '/kubepods.slice/kubepods-besteffort.slice' },
+    ] as const) {
+      const incident = { ...ofPod, oom: { ...ofPod.oom, ...limit } };
+      events.incidents.committed([incident]);
+      events.incidents.enriched(incident);
+    }
+    events.incidents.committed([ofPod]);
+    assert.equal(await sample('oom_witness_incidents_committed_total{scope="allocatable"}'), 3);
+    assert.equal(await sample(`oom_witness_kills_total{${SHOP},scope="allocatable"}`), 3);
+    assert.equal(
+      await sample(`oom_witness_last_kill_timestamp_seconds{${SHOP},scope="allocatable"}`),
+      Date.parse(ofPod.time) / 1000,
+    );
+    assert.equal(await sample('oom_witness_incidents_committed_total{scope="cgroup"}'), 1);
   });
 
   test('a kill of the past does not turn back the time of the last one; a warning is no kill', async () => {

@@ -1,7 +1,7 @@
 import type { CrossCheckObserver } from '../cross-check.ts';
 import type { EnricherObserver } from '../enrich.ts';
 import type { Incident, Statement } from '../incident.ts';
-import { killLabels } from '../metrics/kill-series.ts';
+import { killLabels, killScope } from '../metrics/kill-series.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Voice } from './voice.ts';
 
@@ -18,7 +18,7 @@ export class IncidentEvents implements EnricherObserver, CrossCheckObserver {
   /** They are in the store; only now do they count. */
   committed(incidents: readonly Incident[]): void {
     for (const incident of incidents) {
-      this.#metrics.incidents.inc({ scope: incident.oom.scope });
+      this.#metrics.incidents.inc({ scope: killScope(incident) });
       const { id, kind, victims, process } = incident;
       this.#voice.say('debug', 'incident', { id, kind, pid: process.pid, name: process.name });
       if (!isKill(kind)) continue;
@@ -32,9 +32,10 @@ export class IncidentEvents implements EnricherObserver, CrossCheckObserver {
 
   /** Whose it was is known now, as far as it will be when it is delivered: kills are counted by that. */
   enriched(incident: Incident): void {
-    const { kind, oom, victims, time } = incident;
+    const { kind, victims, time } = incident;
     if (!isKill(kind)) return;
-    this.#metrics.kills.killed(killLabels(incident), oom.scope, victims.length, Date.parse(time) / 1000);
+    const scope = killScope(incident);
+    this.#metrics.kills.killed(killLabels(incident), scope, victims.length, Date.parse(time) / 1000);
   }
 
   /** Its deliveries have gone out without the pod; the history has it now. */

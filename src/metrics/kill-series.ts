@@ -1,6 +1,7 @@
 import type Counter from 'prom-client/lib/counter.js';
 import type Gauge from 'prom-client/lib/gauge.js';
 import type { Incident, OomScope } from '../incident.ts';
+import { isOfAllPods } from '../kernel/cgroup-path.ts';
 
 /** Whose kills a series counts; empty where it was a process of the machine itself, or is not known. */
 export interface KillLabels {
@@ -19,10 +20,18 @@ export function killLabels({ k8s, container }: Incident): KillLabels {
   };
 }
 
+/** `allocatable`: what a node has for pods, or for a class of them, was used up. To the kernel that is a cgroup as others are. */
+export type KillScope = OomScope | 'allocatable';
+
+export function killScope({ oom: { scope, limit_owner: owner, limit_cgroup: cgroup } }: Incident): KillScope {
+  const isOfPods = owner === 'qos' || (cgroup !== undefined && isOfAllPods(cgroup));
+  return scope === 'cgroup' && isOfPods ? 'allocatable' : scope;
+}
+
 interface Subject {
   readonly labels: KillLabels;
   /** The time of the last kill in each that has a series, Unix time in seconds; 0: none yet. */
-  readonly lastKills: { [scope in OomScope]?: number };
+  readonly lastKills: { [scope in KillScope]?: number };
   /** What happened to it has been read by somebody. */
   scraped: boolean;
   /** It will not be killed again. */
@@ -59,7 +68,7 @@ export class KillSeries {
   }
 
   /** @param time Unix time, seconds */
-  killed(labels: KillLabels, scope: OomScope, victims: number, time: number): void {
+  killed(labels: KillLabels, scope: KillScope, victims: number, time: number): void {
     const subject = this.#subject(labels);
     subject.scraped = false;
     this.#count(subject, scope, victims);
@@ -111,7 +120,7 @@ export class KillSeries {
     if (victim) this.#remove(...victim);
   }
 
-  #count({ labels, lastKills }: Subject, scope: OomScope, victims: number): void {
+  #count({ labels, lastKills }: Subject, scope: KillScope, victims: number): void {
     lastKills[scope] ??= 0;
     this.#kills.inc({ ...labels, scope }, victims);
   }
