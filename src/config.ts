@@ -45,6 +45,8 @@ export interface Config extends AgentSettings {
   readonly useKubernetes: boolean;
   /** `oom_restart` is a kind of incidents. */
   readonly tellRestarts: boolean;
+  /** `apiToken` with its file as it is now. @throws OptionError */
+  readonly renewedApiToken: () => Promise<string | undefined>;
   /** What is set and means nothing, said once at the start. */
   readonly notes: readonly string[];
   /** The programs of --replace. */
@@ -88,6 +90,11 @@ export async function loadConfig(
       );
     return told;
   };
+  const tellOne = async (name: string): Promise<unknown> => {
+    const { option } = all.spellings.get(name)!;
+    const group = all.groups.find(({ options }) => options.includes(option))!;
+    return (await resolve(option, find(name), filesOf.get(group)!)).value;
+  };
   const told: Resolved[] = [];
   for (const group of all.groups) told.push(...(await tell(group)));
   const replaced = programs.map((program) => ({ program, ...program.settings(valuesOf(told)) }));
@@ -103,6 +110,7 @@ export async function loadConfig(
   return deepFreeze({
     ...settings,
     ...surroundings,
+    renewedApiToken: async () => (await tellOne('api-token')) as string | undefined,
     notes: programs.flatMap(({ ignored = {} }) =>
       Object.entries(ignored)
         .filter(([variable]) => environment[variable])

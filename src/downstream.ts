@@ -192,13 +192,15 @@ export class Downstream {
 
   /** The page, the API, metrics and health checks; goes on without where the address cannot be used. */
   async listen(status: () => AgentStatus, metrics: OwnMetrics): Promise<void> {
-    const { listen, apiToken } = this.#config;
+    const { listen, apiToken, renewedApiToken } = this.#config;
     if (listen === 'off') return;
     const { ListenError, startServer } = await import('./server.ts');
     try {
       this.#server = await startServer({
         listen,
         apiToken,
+        renewedApiToken,
+        tokenNotRenewed: (reason) => this.events.agent.tokenNotRenewed(reason),
         hostName: this.#upstream.host.name,
         incidents: this.store,
         status,

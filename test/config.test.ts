@@ -44,7 +44,8 @@ const pigeon = (config: Config) => settingsOf(config, 'pigeon') as Record<string
 const originOf = (config: Config, name: string) => config.options.find((each) => each.name === name)?.origin;
 
 test('with nothing set there are defaults, and the sinks that nobody has to ask for', async () => {
-  const { sinks, options, ...agent } = await load([]);
+  const { sinks, options, renewedApiToken, ...agent } = await load([]);
+  assert.equal(await renewedApiToken(), undefined);
   assert.deepEqual(agent, {
     config: undefined,
     processRefresh: 5000,
@@ -433,6 +434,23 @@ test('a file that was taken away is no change until another comes; a pipe is rea
   assert.equal(((await fromPipe.renewed()) as { ring: string }).ring, 'ring of wood');
 });
 
+test("the API token is its file's as it is now, of what is no use an error without it, and of a file that is gone the one before", async (t) => {
+  const path = file(t, 'alpha\n', 'token');
+  const { apiToken, renewedApiToken } = await load(['--api-token-file', path]);
+  assert.deepEqual([apiToken, await renewedApiToken()], ['alpha', 'alpha']);
+  for (const [text, said] of [
+    ['', `--api-token-file: ${path}: is empty. Write the value of --api-token into it.`],
+    ['be ta', '--api-token-file: must be letters, digits or any of -._~+/.'],
+  ] as const) {
+    writeFileSync(path, text);
+    await assert.rejects(renewedApiToken(), new OptionError('api-token', said));
+  }
+  writeFileSync(path, 'beta');
+  assert.equal(await renewedApiToken(), 'beta');
+  rmSync(path);
+  assert.equal(await renewedApiToken(), 'beta');
+});
+
 test('a secret is in no message and in no print, even where its schema would show it', async (t) => {
   // The message that valibot makes of its own accord quotes what it received.
   assert.equal(
@@ -476,7 +494,7 @@ test('a print without secrets is a configuration file', async (t) => {
   const flags = ['--pl', 'rome,oslo', '--redact-pattern', 'a "b" \\d{1,2}', '--no-redact', '--pigeon-fast'];
   const first = await load(flags, { HOSTNAME: 'node-7' });
   const again = await load(['--config', file(t, configText(first))]);
-  const told = ({ config: _, options: __, sinks, ...rest }: Config) => ({
+  const told = ({ config: _, options: __, renewedApiToken: ___, sinks, ...rest }: Config) => ({
     ...rest,
     sinks: sinks.map(({ name, settings }) => ({ name, settings })),
   });

@@ -32,6 +32,8 @@ async function start(t: TestContext, options: Partial<ServerOptions> = {}): Prom
   const server = await startServer({
     listen: { host: '127.0.0.1', port: 0 },
     apiToken: undefined,
+    renewedApiToken: async () => options.apiToken,
+    tokenNotRenewed: (reason) => assert.fail(reason),
     hostName: 'node-7',
     incidents: sourceOf([containerKill()]),
     status: () => WELL,
@@ -246,6 +248,54 @@ describe('who may read', () => {
       for (const path of OPEN_TO_ALL) assert.equal((await get(url, path)).status, 200, path);
     });
   }
+
+  test('while the renewed token cannot be had the one before counts, and nothing else', async (t) => {
+    let renewedApiToken: ServerOptions['renewedApiToken'] = async () => TOKEN;
+    const said: string[] = [];
+    const { url } = await start(t, {
+      apiToken: TOKEN,
+      renewedApiToken: () => renewedApiToken(),
+      tokenNotRenewed: (reason) => said.push(reason),
+    });
+    const statuses = () =>
+      Promise.all(
+        [
+          `Bearer ${TOKEN}`,
+          'Bearer next',
+          basic('any:next'),
+          basic('any:'),
+          'Bearer ',
+          'Bearer undefined',
+        ].map(async (authorization) => (await get(url, '/', { authorization })).status),
+      );
+    const before = [200, 401, 401, 401, 401, 401];
+    for (const noUse of [
+      () => Promise.reject(new Error('is empty')),
+      async () => undefined,
+      // A dead network mount.
+      () => new Promise<never>(() => {}),
+    ]) {
+      renewedApiToken = noUse;
+      assert.deepEqual(await statuses(), before);
+    }
+    assert.deepEqual(new Set(said), new Set(['is empty']));
+  });
+
+  test('the token before counts no more once there is another', async (t) => {
+    let token = TOKEN;
+    const { url } = await start(t, { apiToken: TOKEN, renewedApiToken: async () => token });
+    const status = async (text: string) =>
+      (await get(url, '/api/incidents', { authorization: `Bearer ${text}` })).status;
+    assert.deepEqual([await status(TOKEN), await status('next')], [200, 401]);
+    token = 'next';
+    assert.deepEqual([await status(TOKEN), await status('next')], [401, 200]);
+  });
+
+  test('who has no token to show makes nobody look for the file', async (t) => {
+    const renewedApiToken = () => assert.fail('looked');
+    const { url } = await start(t, { apiToken: TOKEN, renewedApiToken });
+    assert.equal((await get(url, '/')).status, 401);
+  });
 
   test('a token in the URL is no token', async (t) => {
     const { url } = await start(t, { apiToken: TOKEN });

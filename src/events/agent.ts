@@ -35,6 +35,10 @@ export class AgentEvents implements FamiliesObserver {
     this.#voice.repeat('error', `answer ${reason}`, 'a request could not be answered', { reason });
   }
 
+  tokenNotRenewed(reason: string): void {
+    this.#voice.repeat('warn', `token ${reason}`, 'API token not renewed: the one before counts', { reason });
+  }
+
   selfProtectionRefused(reason: string): void {
     this.#voice.say('warn', 'not protected from the OOM killer', { reason });
   }

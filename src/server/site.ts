@@ -3,7 +3,7 @@ import type { Incident } from '../incident.ts';
 import { visibleJson } from '../json-line.ts';
 import { renderPage } from '../page.ts';
 import type { Recurrence } from '../sink.ts';
-import { AccessToken, isLoopback, isOwnHost } from './access.ts';
+import { AccessToken, isLoopback, isOwnHost, type Renewal } from './access.ts';
 import { PAGE_STYLE_HASH } from './page-style.ts';
 import type { AgentStatus } from './status.ts';
 
@@ -15,7 +15,7 @@ export interface IncidentSource {
   recurrence(incident: Incident): Recurrence;
 }
 
-export interface SiteOptions {
+export interface SiteOptions extends Renewal {
   readonly address: {
     /** The host of --listen. */
     readonly configured: string;
@@ -59,7 +59,8 @@ export class Site {
 
   constructor(options: SiteOptions) {
     this.#options = options;
-    this.#token = options.apiToken === undefined ? undefined : new AccessToken(options.apiToken);
+    const { apiToken } = options;
+    this.#token = apiToken === undefined ? undefined : new AccessToken(apiToken, options);
   }
 
   /** Never throws: what fails of ours is told to `failed`, and the reader gets a 500. */
@@ -104,7 +105,7 @@ export class Site {
         403,
         'The page and the API answer on loopback only. To open them, write a token into a file and start with --api-token-file PATH (or OOM_WITNESS_API_TOKEN_FILE).',
       );
-    if (this.#token !== undefined && !this.#token.isIn(headers))
+    if (this.#token !== undefined && !(await this.#token.isIn(headers)))
       return text(
         response,
         401,

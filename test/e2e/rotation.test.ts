@@ -56,4 +56,33 @@ describe('files that are replaced while the agent runs', () => {
     await arrived(3, 'second');
     assert.equal(await agent.terminate(), 0);
   });
+
+  it('the API takes a new token from the next request on, and the one before while there is none', async (t) => {
+    const secret = new MountedSecret(t);
+    secret.issue('first');
+    const agent = await AgentProcess.start(t, {
+      args: [
+        ...['--log-file', new KillLog(t).file, '--listen', '127.0.0.1:0'],
+        ...['--api-token-file', secret.path('password')],
+      ],
+    });
+    const listening = () => agent.log.find(({ msg }) => msg === 'listening');
+    await agent.until(() => listening() !== undefined, 'listening');
+    const status = async (token: string) => {
+      const authorization = `Basic ${Buffer.from(`any:${token}`).toString('base64')}`;
+      return (await fetch(String(listening()!.url), { headers: { authorization } })).status;
+    };
+    assert.deepEqual([await status('first'), await status('second')], [200, 401]);
+    secret.issue('second');
+    assert.deepEqual([await status('first'), await status('second')], [401, 200]);
+
+    // In place, as `cp` does: empty at first.
+    writeFileSync(secret.path('password'), '');
+    assert.deepEqual([await status(''), await status('second')], [401, 200]);
+    const said = () => agent.log.find(({ msg }) => String(msg).startsWith('API token not renewed'));
+    await agent.until(() => said() !== undefined, 'saying why');
+    assert.match(String(said()!.reason), /^--api-token-file: .* is empty\./);
+    writeFileSync(secret.path('password'), 'third');
+    assert.deepEqual([await status('second'), await status('third')], [401, 200]);
+  });
 });
