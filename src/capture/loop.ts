@@ -2,7 +2,8 @@
  * What the capture thread does: watch -> assemble -> identify -> redact, in one loop around one wait.
  *
  * Order within a turn matters. Kernel records are read first, then process events, and only then are the records looked
- * at: an event that was sent before a kill is known before the kill is named, however late we wake up.
+ * at: an event that was sent before a kill is known before the kill is named, however late we wake up. Where there are so many
+ * events that the kernel's log could be overwritten meanwhile, it is read on among them, for the next turn to look at.
  */
 
 import type { KernelVictim, NoVictim } from '../assemble/kill-report.ts';
@@ -119,12 +120,20 @@ export class CaptureLoop {
   #turn(): void {
     const now = this.#clock.now();
     this.#beat();
-    this.#source.read((fd) => this.#waiter.isReadable(fd));
-    this.#processes.drain();
+    this.#source.read(this.#isReadable);
+    this.#processes.drain(() => this.#readAhead());
     this.#source.understand();
     this.#tell();
     this.#processes.turn(now);
   }
+
+  #readAhead(): void {
+    this.#beat();
+    this.#waiter.wait(0);
+    this.#source.readAhead?.(this.#isReadable);
+  }
+
+  readonly #isReadable = (fd: number): boolean => this.#waiter.isReadable(fd);
 
   #cgroupOf(victim: KernelVictim): string | undefined {
     return victim.cgroup ?? this.#processes.lookup.cgroup(victim.pid, this.#clock.now());

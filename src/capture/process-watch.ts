@@ -23,7 +23,10 @@ import type { CaptureMessage, CaptureOptions, CaptureStatus, Reader } from './pr
 const SCANS_ONLY =
   'command lines come from scans of /proc: processes that live for less than a scan are missed';
 
+/** More than the socket holds: after so many, all that were sent before the first of them was taken have been. */
 const EVENTS_PER_TURN = 20_000;
+/** They take some 20 ms (measured), and many times that where others have the processor. */
+const EVENTS_PER_LOOK = 1_000;
 const SCANNED_PER_TURN = 100;
 
 const REFRESH_MS = 1_000;
@@ -118,9 +121,20 @@ export class ProcessWatch {
     this.#journal?.rewrite(this.#table);
   }
 
-  /** Takes the process events that have arrived. */
-  drain(): void {
-    if (this.#connector?.drain(this.#counting, EVENTS_PER_TURN) !== 'overrun') return;
+  /**
+   * Takes the process events that have arrived.
+   *
+   * @param lookElsewhere called as often as there are many, for what cannot wait until all are taken
+   */
+  drain(lookElsewhere = () => {}): void {
+    let overrun = false;
+    for (let taken = 0; taken < EVENTS_PER_TURN; taken += EVENTS_PER_LOOK) {
+      const state = this.#connector?.drain(this.#counting, EVENTS_PER_LOOK) ?? 'empty';
+      if (state === 'empty') break;
+      if (state === 'overrun') overrun = true;
+      lookElsewhere();
+    }
+    if (!overrun) return;
     this.#counters.add('connectorOverruns', 1);
     this.#post({ type: 'overrun', reader: 'process events' });
     this.#scan.begin();

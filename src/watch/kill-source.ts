@@ -64,7 +64,9 @@ export interface KillSource {
   replay(): void;
   /** Takes what has arrived. @throws when it cannot go on */
   read(isReadable: (fd: number) => boolean): void;
-  /** Understands what was taken. */
+  /** Takes also what has arrived since, not to be understood before the next `read`; absent: it can wait there. */
+  readAhead?(isReadable: (fd: number) => boolean): void;
+  /** Understands what `read` took. */
   understand(): void;
   tell(): Told | undefined;
   /** When to look again though nothing has arrived, CLOCK_MONOTONIC ms. */

@@ -8,10 +8,10 @@ import type { KillSource, Sighting, SourceContext, Told } from './kill-source.ts
 import type { KmsgPlace, Place } from './place.ts';
 
 /**
- * Records of one turn. While records are read and understood (15 µs each) no exec event is: what lives for a
+ * Records of one look. While records are read and understood (15 µs each) no exec event is: what lives for a
  * shorter time than a turn dies unknown. A report has 34 records on Linux 5.10 and 109 on 7.2, and ten can come at once.
  */
-const RECORDS_PER_TURN = 100;
+const RECORDS_PER_LOOK = 100;
 /** So often the place is told though there is no kill. */
 const RECORDS_PER_PLACE = 1_000;
 
@@ -25,7 +25,9 @@ export class KmsgSource implements KillSource {
   readonly #context: SourceContext;
   readonly #openReader: OpenReader;
   readonly #assembler: Assembler;
-  readonly #records: KernelRecord[] = [];
+  #records: KernelRecord[] = [];
+  /** Read after the process events of this turn had begun to be taken. */
+  #ahead: KernelRecord[] = [];
   #history: KernelRecord[] = [];
   #kmsg: KmsgReader | undefined;
   #more = false;
@@ -83,8 +85,8 @@ export class KmsgSource implements KillSource {
       const kmsg = this.#kmsg;
       const read = (): 'empty' | 'more' =>
         after === undefined
-          ? kmsg.passOver(RECORDS_PER_TURN)
-          : kmsg.drain((record) => this.#history.push(record), RECORDS_PER_TURN);
+          ? kmsg.passOver(RECORDS_PER_LOOK)
+          : kmsg.drain((record) => this.#history.push(record), RECORDS_PER_LOOK);
       while (read() === 'more');
       this.#historyEnd = this.#kmsg.sequence;
       return { works: true };
@@ -102,11 +104,21 @@ export class KmsgSource implements KillSource {
   }
 
   read(isReadable: (fd: number) => boolean): void {
-    this.#records.length = 0;
-    this.#more = false;
+    this.#records = this.#ahead;
+    this.#ahead = [];
+    this.#more = this.#take(this.#records, isReadable);
+  }
+
+  readAhead(isReadable: (fd: number) => boolean): void {
+    this.#take(this.#ahead, isReadable);
+    if (this.#ahead.length > 0) this.#more = true;
+  }
+
+  /** @returns whether there may be more */
+  #take(records: KernelRecord[], isReadable: (fd: number) => boolean): boolean {
     // An empty look costs as much as a process event: node:fs says EAGAIN with an exception.
-    if (this.#kmsg === undefined || !isReadable(this.#kmsg.fd)) return;
-    this.#more = this.#kmsg.drain((record) => this.#records.push(record), RECORDS_PER_TURN) === 'more';
+    if (this.#kmsg === undefined || !isReadable(this.#kmsg.fd)) return false;
+    return this.#kmsg.drain((record) => records.push(record), RECORDS_PER_LOOK) === 'more';
   }
 
   understand(): void {
@@ -117,6 +129,7 @@ export class KmsgSource implements KillSource {
       // Only when the ring has been emptied is the newest record as late as our waking up, no later.
       if (!this.#more) clock.observe(newest.timestampUs);
       for (const record of this.#records) this.#assembler.push(record);
+      this.#records = [];
       this.#armSettle();
     }
     if (clock.now() >= this.#settleAt && !this.#more) {
@@ -141,8 +154,14 @@ export class KmsgSource implements KillSource {
 
   get place(): KmsgPlace | undefined {
     const { openSince } = this.#assembler;
-    const sequence = openSince === undefined ? (this.#kmsg?.sequence ?? -1) : openSince - 1;
+    const sequence = openSince === undefined ? this.#understood : openSince - 1;
     return sequence < 0 ? undefined : { sequence };
+  }
+
+  /** The last record that was; -1: none was. */
+  get #understood(): number {
+    const next = this.#records[0] ?? this.#ahead[0];
+    return next === undefined ? (this.#kmsg?.sequence ?? -1) : next.sequence - 1;
   }
 
   close(): void {
@@ -155,7 +174,7 @@ export class KmsgSource implements KillSource {
     if (last !== undefined)
       this.#told = openSince === undefined ? Math.max(last.lastSequence, this.#told) : openSince - 1;
     else {
-      const sequence = this.#kmsg?.sequence ?? -1;
+      const sequence = this.#understood;
       // The first time, what the ring held counts as read.
       const due = this.#told < 0 ? sequence >= 0 : sequence - this.#told >= RECORDS_PER_PLACE;
       if (openSince !== undefined || !due) return undefined;

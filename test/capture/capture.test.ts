@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
@@ -12,6 +12,7 @@ import type { CaptureMessage, Resumption } from '../../src/capture/protocol.ts';
 import { DEFAULT_PATHS, readHost } from '../../src/host.ts';
 import type { Victim } from '../../src/incident.ts';
 import { loadLibc } from '../../src/kernel/libc.ts';
+import type { KillSource } from '../../src/watch/kill-source.ts';
 import { openKmsg } from '../../src/watch/kmsg.ts';
 import { type Cgroup, launch, makeCgroup, victimProgram, whyNoKills } from '../kills/kills.ts';
 
@@ -90,6 +91,60 @@ describe('between the scan of the processes and the first look at the kernel’s
     const { process, capture } = victim(messages, pid) ?? assert.fail();
     assert.deepEqual([process.command_line, capture?.source], [undefined, 'kernel-comm']);
   });
+});
+
+it('the kernel’s log is read ahead while many process events are taken, and understood after them', {
+  skip,
+}, () => {
+  const processes = 1_200;
+  const steps: [step: string, taken: number][] = [];
+  const stop = new Int32Array(new SharedArrayBuffer(4));
+  const counters = new Counters();
+  const options = {
+    ...OPTIONS,
+    stop,
+    taken: new Int32Array(new SharedArrayBuffer(4)),
+    counters: counters.shared,
+  };
+  const taken = () => counters.get('forks') + counters.get('exits');
+  const source: KillSource = {
+    open: () => ({ works: true }),
+    fds: [],
+    foreignFds: [],
+    replay: () => {},
+    read: () => {
+      if (steps.length > 0) return;
+      execFileSync('sh', ['-c', `n=0; while [ $n -lt ${processes} ]; do (:); n=$((n + 1)); done`]);
+      steps.push(['read', taken()]);
+    },
+    readAhead: () => steps.push(['read ahead', taken()]),
+    understand: () => {
+      steps.push(['understand', taken()]);
+      stop[0] = 1;
+    },
+    tell: () => undefined,
+    dueAt: 0,
+    end: () => {},
+    place: undefined,
+    close: () => {},
+  };
+  const loop = new CaptureLoop(
+    options,
+    loadLibc(),
+    () => {},
+    () => source,
+  );
+  loop.meetProcesses();
+  loop.run(FROM_THE_START);
+  const [read, ...others] = steps;
+  const understood = others.pop();
+  assert.deepEqual([read?.[0], understood?.[0]], ['read', 'understand']);
+  assert.ok(understood![1] - read![1] >= 2 * processes, 'all that was sent before the log was read');
+  assert.ok(others.length >= 2, `read ahead ${others.length} times`);
+  for (const [index, [step, at]] of others.entries()) {
+    assert.equal(step, 'read ahead');
+    assert.ok(at - steps[index]![1] <= 1_000, `${at - steps[index]![1]} events without a look`);
+  }
 });
 
 it('a thread gives signs of life also before it may tell kills', async (t) => {

@@ -11,6 +11,7 @@ class Bench {
   readonly counted = new Map<string, number>();
   now = 1_000;
   readonly #records: string[] = [];
+  #written = 0;
 
   constructor() {
     const device: KmsgDevice = {
@@ -37,7 +38,8 @@ class Bench {
   }
 
   write(records: number): void {
-    for (let index = 0; index < records; index++) this.#records.push(`6,${index},${index},-;a record\n`);
+    for (let n = 0; n < records; n++, this.#written++)
+      this.#records.push(`6,${this.#written},${this.#written},-;a record\n`);
   }
 
   turn(): void {
@@ -55,6 +57,25 @@ describe("the kernel's log", () => {
     do bench.turn();
     while (bench.source.dueAt <= bench.now);
     assert.equal(bench.counted.get('kmsgRecords'), 1_050);
+    assert.equal(bench.source.dueAt, Number.POSITIVE_INFINITY);
+  });
+
+  it('is read ahead without being understood: what was sent before may not have arrived', () => {
+    const bench = new Bench();
+    bench.source.open(undefined);
+    const understood = () => bench.counted.get('kmsgRecords') ?? 0;
+    bench.write(10);
+    bench.source.read(() => true);
+    bench.write(150);
+    bench.source.readAhead(() => true);
+    bench.source.readAhead(() => true);
+    assert.deepEqual([understood(), bench.source.place], [0, undefined]);
+    bench.source.understand();
+    assert.deepEqual([understood(), bench.source.place], [10, { sequence: 9 }]);
+    assert.deepEqual(bench.source.tell()?.place, { sequence: 9 });
+    assert.equal(bench.source.dueAt, 0);
+    bench.turn();
+    assert.deepEqual([understood(), bench.source.place], [160, { sequence: 159 }]);
     assert.equal(bench.source.dueAt, Number.POSITIVE_INFINITY);
   });
 });
