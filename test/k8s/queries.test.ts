@@ -105,7 +105,7 @@ describe('alerts', () => {
       await assertAnswerable(expr);
       assert.match(alert, /^OomWitness[A-Z]\w+$/);
       assert.ok(['warning', 'critical'].includes(labels.severity ?? ''));
-      assert.deepEqual(Object.keys(annotations), ['summary', 'description', 'runbook']);
+      assert.deepEqual(Object.keys(annotations), ['summary', 'description', 'runbook', 'documentation']);
     });
 
   it('all are in docs/kubernetes.md, and no others', () => {
@@ -115,6 +115,22 @@ describe('alerts', () => {
       documented,
       rules.map(({ alert }) => alert),
     );
+  });
+
+  it('each names its section of docs/alerts.md, which has commands to begin with; and there are no others', () => {
+    const document = 'docs/alerts.md';
+    const text = readFileSync(path.join(MANIFESTS, '..', document), 'utf8');
+    const sections = text.split(/^## /m).slice(1);
+    const alerts = sections.map((section) => section.slice(0, section.indexOf('\n')));
+    assert.deepEqual(
+      alerts,
+      rules.map(({ alert }) => alert),
+    );
+    assert.deepEqual(
+      alerts.map((alert) => `${document}#${alert.toLowerCase()}`),
+      rules.map(({ annotations }) => annotations.documentation),
+    );
+    for (const section of sections) assert.match(section, /^```sh\nkubectl |^```sh\n\w+=.*\nkubectl /m);
   });
 
   it('each has a test in which it fires and one in which it does not', () => {
