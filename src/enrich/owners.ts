@@ -128,16 +128,17 @@ function controllerOf(references: unknown): PodOwner | undefined {
   return { apiVersion: String(found.apiVersion), kind: found.kind, name: found.name };
 }
 
-const FIELDS: Readonly<Record<string, keyof Workload>> = {
-  Deployment: 'deployment',
-  StatefulSet: 'statefulset',
-  DaemonSet: 'daemonset',
-  Job: 'job',
-  CronJob: 'cronjob',
-};
+/** A map, because the author of a pod writes its owners: an object knows a `constructor`, too. */
+const FIELDS: ReadonlyMap<string, keyof Workload> = new Map([
+  ['Deployment', 'deployment'],
+  ['StatefulSet', 'statefulset'],
+  ['DaemonSet', 'daemonset'],
+  ['Job', 'job'],
+  ['CronJob', 'cronjob'],
+]);
 
 function workloadOf({ kind, name }: PodOwner): Workload {
-  const field = FIELDS[kind];
+  const field = FIELDS.get(kind);
   // A static pod is owned by its node, which says nothing of what it is for.
   if (kind === 'Node') return {};
   return field === undefined ? { owner: { kind, name } } : { [field]: { name } };

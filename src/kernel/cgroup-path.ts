@@ -14,14 +14,15 @@ export interface CgroupOwner {
   readonly userId?: number;
 }
 
-const RUNTIMES: Readonly<Record<string, string>> = {
-  'cri-containerd': 'containerd',
-  containerd: 'containerd',
-  nerdctl: 'containerd',
-  crio: 'cri-o',
-  docker: 'docker',
-  libpod: 'podman',
-};
+/** A map, because whoever makes a cgroup names it: an object knows a `constructor`, too. */
+const RUNTIMES: ReadonlyMap<string, string> = new Map([
+  ['cri-containerd', 'containerd'],
+  ['containerd', 'containerd'],
+  ['nerdctl', 'containerd'],
+  ['crio', 'cri-o'],
+  ['docker', 'docker'],
+  ['libpod', 'podman'],
+]);
 
 const SCOPE = /^([a-z-]+)-([0-9a-f]{12,64})\.scope$/;
 /** The same by the cgroupfs driver: `libpod-ID`, `crio-ID`. */
@@ -119,11 +120,11 @@ function levelsOf(path: string): Level[] {
 
 function levelOf(name: string, above: Level | undefined): Level[] {
   const scoped = SCOPE.exec(name) ?? NAMED.exec(name);
-  const runtime = RUNTIMES[scoped?.[1] ?? ''];
+  const runtime = RUNTIMES.get(scoped?.[1] ?? '');
   if (scoped && runtime !== undefined) return [{ kind: 'container', id: scoped[2] as string, runtime }];
   const colons = COLONS.exec(name);
   if (colons) {
-    const known = RUNTIMES[colons[1] as string];
+    const known = RUNTIMES.get(colons[1] as string);
     const container: Level = {
       kind: 'container',
       id: colons[2] as string,

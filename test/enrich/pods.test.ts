@@ -204,6 +204,12 @@ describe('the workload', () => {
     assert.deepEqual(asked, []);
   });
 
+  it('an owner is of the kind that the author of the pod writes, whatever that is', async () => {
+    assert.deepEqual(await ownersBy(api({}).api).workload(ownedBy('constructor', 'shop', 'v1'), signal), {
+      owner: { kind: 'constructor', name: 'shop' },
+    });
+  });
+
   it("a Job's CronJob and a stranger's ReplicaSet are asked for once", async () => {
     const { api: kubernetes, asked } = api({
       '/apis/batch/v1/namespaces/web/jobs/nightly-29': [

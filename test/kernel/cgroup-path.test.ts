@@ -62,6 +62,13 @@ const owners: readonly [string, object][] = [
     { unit: 'app-firefox.scope', slice: 'app.slice', userId: 1000 },
   ],
   ['/user.slice/user-0.slice/session-3.scope', { unit: 'session-3.scope', slice: 'user-0.slice', userId: 0 }],
+  // Everybody may call a scope of his own as he likes: no name means more than that of a runtime.
+  [
+    '/user.slice/user-1000.slice/user@1000.service/app.slice/constructor-0123456789ab.scope',
+    { unit: 'constructor-0123456789ab.scope', slice: 'app.slice', userId: 1000 },
+  ],
+  [`/batch/constructor-${ID}`, {}],
+  [`/batch:constructor:${ID}`, { container: { id: ID } }],
   ['/', {}],
   ['', {}],
   ['/just/some/cgroup', {}],
