@@ -230,9 +230,8 @@ function timeOf(value: unknown): WallTime | undefined {
   if (typeof value === 'string' && !/^\d+(?:\.\d+)?$/.test(value)) return parseWallTime(value, 0);
   const number = typeof value === 'string' || typeof value === 'number' ? Number(value) : Number.NaN;
   // Until the year 5138 a number of seconds has eleven digits.
-  let ms = number * 1000;
-  while (ms >= 1e14) ms /= 1000;
-  return ms >= 1e11 ? { ms: Math.floor(ms), wholeSeconds: false } : undefined;
+  const ms = [number * 1000, number, number / 1000, number / 1e6].find((each) => each < 1e14);
+  return ms !== undefined && ms >= 1e11 ? { ms: Math.floor(ms), wholeSeconds: false } : undefined;
 }
 
 function isObject(value: unknown): value is Fields {
