@@ -77,7 +77,7 @@ const EXITING = new RegExp(
 /** Before 4.8: processes that share the victim's memory die with it. */
 const SHARING = /^Kill process (\d+) \((.*)\)(?: in VE "[^"]*")? sharing same memory$/s;
 const GROUP = /^Tasks in (\/.*) are going to be killed due to memory\.oom\.group set$/s;
-const OLD_CGROUPS = /^Task in (\/.*) killed as a result of limit of (\/.*?) *$/s;
+const OLD_CGROUPS = /^Task in (\/.*) killed as a result of limit of (\/(?:.*[^ ])?) *$/s;
 
 /** @returns undefined for a line that the OOM killer did not write */
 export function observe(text: string): Observation | undefined {

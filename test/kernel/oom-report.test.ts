@@ -489,6 +489,13 @@ describe('who was killed', () => {
     }
   });
 
+  test('a line of blanks costs no more than another', () => {
+    const start = performance.now();
+    for (let lines = 0; lines < 20; lines++)
+      observe(`Task in /a killed as a result of limit of /${' '.repeat(16_000)}b`);
+    assert.ok(performance.now() - start < 2_000);
+  });
+
   test('what only looks like a kill is none', () => {
     for (const text of [
       `x Out of memory: Killed process 1 (x) ${TAIL}`,
