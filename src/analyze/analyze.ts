@@ -13,7 +13,7 @@ export interface AnalyzeOptions {
   readonly bootId?: string;
   /** Whose log it is, where the log does not say it. */
   readonly host?: IncidentHost;
-  /** Called once, at the end. */
+  /** Called once, at the end, also where that comes early. */
   finished?(summary: LogSummary): void;
 }
 
@@ -31,9 +31,13 @@ export async function* analyze(
   options: AnalyzeOptions,
 ): AsyncGenerator<Incident> {
   const analysis = new LogAnalysis(options);
-  for await (const chunk of input) yield* analysis.push(chunk);
-  yield* analysis.end();
-  options.finished?.(analysis.summary);
+  try {
+    for await (const chunk of input) yield* analysis.push(chunk);
+  } finally {
+    // Also where it breaks off: a packed log that is still written to has no end.
+    yield* analysis.end();
+    options.finished?.(analysis.summary);
+  }
 }
 
 class LogAnalysis {

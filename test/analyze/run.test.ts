@@ -106,6 +106,16 @@ test('- is standard input', async () => {
   assert.equal(JSON.parse(stdout).process.pid, 121);
 });
 
+test('what stands before the place where an input breaks off is told', async (t) => {
+  // So that what follows the kill does not pack well and is cut.
+  const rest = Array.from({ length: 500 }, (_, index) => `6,${index},1,-;${Math.sin(index)}\n`).join('');
+  const packed = gzipSync(KILL + rest);
+  const { exit, stdout, stderr } = await run([file(t, 'cut.gz', packed.subarray(0, -20))]);
+  assert.equal(exit, 2);
+  assert.equal(stdout, (await run([file(t, 'whole.gz', packed)])).stdout);
+  assert.match(stderr, /: unexpected end of file\n$/);
+});
+
 test('gzip is unpacked', async (t) => {
   const { stdout } = await run([file(t, 'a.gz', gzipSync(KILL))]);
   assert.equal(JSON.parse(stdout).process.pid, 121);
