@@ -33,12 +33,13 @@ export class Chronology {
     if (this.#newestFirst === undefined) {
       if (last !== undefined) this.#evidence += order(last, record);
       this.#hold(record);
-      if (Math.abs(this.#evidence) < SURE && this.#records.length < MOST_UNDECIDED) return [];
+      if (Math.abs(this.#evidence) < SURE && this.#records.length < MOST_UNDECIDED && !this.#isFull)
+        return [];
       this.#newestFirst = this.#evidence <= -SURE;
       return this.#newestFirst ? this.#complete() : this.end();
     }
     const isApart = last !== undefined && (ms(last, record) ?? 0) > ABANDONED_MS;
-    const before = isApart || this.#characters >= MOST_CHARACTERS ? this.end() : [];
+    const before = isApart || this.#isFull ? this.end() : [];
     this.#hold(record);
     return isHeader(record) ? [...before, ...this.end()] : before;
   }
@@ -51,6 +52,10 @@ export class Chronology {
     return (this.#newestFirst ?? this.#evidence <= -PAIR) ? records.reverse() : records;
   }
 
+  get #isFull(): boolean {
+    return this.#characters >= MOST_CHARACTERS;
+  }
+
   #hold(record: LogRecord): void {
     this.#records.push(record);
     this.#characters += record.text.length;
@@ -60,8 +65,9 @@ export class Chronology {
   #complete(): readonly LogRecord[] {
     const records = this.#records;
     const complete = records.findLastIndex(isHeader) + 1;
-    this.#records = records.slice(complete);
+    this.#records = [];
     this.#characters = 0;
+    for (const record of records.slice(complete)) this.#hold(record);
     const reports: LogRecord[][] = [[]];
     for (const record of records.slice(0, complete)) {
       reports.at(-1)?.push(record);
