@@ -11,20 +11,24 @@ export interface KillTime {
 
 /** Time zones differ by quarters of an hour. */
 const ZONE_STEP_MS = 15 * 60_000;
+/** A line comes after it was written, unless another machine wrote it whose clock is ahead. */
+const AHEAD_MS = 60_000;
 const SECOND_MS = 1_000;
 
 /**
  * When a kill happened, by the time stamp of its line.
  *
  * @param arrived when the line came, milliseconds since the epoch; undefined: long after it was written. A line without a
- *   time zone that comes whole quarters of an hour early or late is from a zone that is not ours: a container has UTC
- *   whatever its host has.
+ *   time zone that comes early, or more than a quarter of an hour late, is from a zone that is not ours: a container has
+ *   UTC whatever its host has. A syslog daemon may be held up for minutes, by the very shortage that a line tells of.
  */
 export function timeOfKill(stamp: LogRecord | undefined, arrived: number | undefined): KillTime {
   if (stamp?.wallTime === undefined) return {};
   const { wallTime, wholeSeconds, doubt } = stamp;
   const quarters =
-    doubt === undefined || arrived === undefined ? 0 : Math.round((arrived - wallTime) / ZONE_STEP_MS);
+    doubt === undefined || arrived === undefined
+      ? 0
+      : Math.floor((arrived + AHEAD_MS - wallTime) / ZONE_STEP_MS);
   const wall = wallTime + quarters * ZONE_STEP_MS;
   const said =
     quarters === 0
