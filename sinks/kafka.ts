@@ -1,6 +1,6 @@
 import type { Message, SASLOptions } from 'kafkajs';
 import * as v from 'valibot';
-import { environmentName, type Option, OptionError } from '../src/config/option.ts';
+import { lacksPartner, type Option, OptionError } from '../src/config/option.ts';
 import { encodeEvents } from '../src/event-format.ts';
 import { INCIDENT_SCHEMA } from '../src/incident.ts';
 import type { BrokerAddress } from '../src/kafka/broker-socket.ts';
@@ -84,10 +84,10 @@ export function settings(values: Readonly<Record<string, unknown>>): KafkaSettin
   const topic = values['kafka-topic'] as string | undefined;
   if (brokers === undefined) {
     const orphan = options.find((option) => option.default === undefined && values[option.name]);
-    if (orphan) throw lacks(orphan.name, 'kafka-brokers', 'host:9092');
+    if (orphan) throw lacksPartner(orphan.name, 'kafka-brokers', 'host:9092');
     return undefined;
   }
-  if (topic === undefined) throw lacks('kafka-brokers', 'kafka-topic', 'oom');
+  if (topic === undefined) throw lacksPartner('kafka-brokers', 'kafka-topic', 'oom');
 
   const sasl = login(values);
   const tls = transport(values);
@@ -113,9 +113,9 @@ function login(values: Readonly<Record<string, unknown>>): SASLOptions | undefin
       : password !== undefined
         ? 'kafka-password'
         : 'kafka-sasl-mechanism';
-  if (username === undefined) throw lacks(set, 'kafka-username', 'NAME');
-  if (password === undefined) throw lacks(set, 'kafka-password-file', 'PATH', 'kafka-password');
-  if (mechanism === undefined) throw lacks(set, 'kafka-sasl-mechanism', SASL_MECHANISMS.join('|'));
+  if (username === undefined) throw lacksPartner(set, 'kafka-username', 'NAME');
+  if (password === undefined) throw lacksPartner(set, 'kafka-password', 'PATH', 'kafka-password-file');
+  if (mechanism === undefined) throw lacksPartner(set, 'kafka-sasl-mechanism', SASL_MECHANISMS.join('|'));
   return { mechanism, username, password } as SASLOptions;
 }
 
@@ -127,13 +127,6 @@ function transport(values: Readonly<Record<string, unknown>>): TlsMaterial | und
       '--kafka-tls is off but a file for TLS is set. Leave out --kafka-ca, --kafka-cert and --kafka-key, or turn --kafka-tls on.',
     );
   return files ?? (values['kafka-tls'] === true ? {} : undefined);
-}
-
-function lacks(set: string, missing: string, example: string, variable = missing): OptionError {
-  return new OptionError(
-    set,
-    `--${set} is set but --${variable} is not. Add --${missing} ${example} (or ${environmentName(variable)}).`,
-  );
 }
 
 export async function open(settings: KafkaSettings, context: SinkContext): Promise<Sink> {

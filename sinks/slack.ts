@@ -1,11 +1,11 @@
 import type { FetchFunction, IncomingWebhook, IncomingWebhookSendArguments } from '@slack/webhook';
 import * as v from 'valibot';
-import { type Option, OptionError } from '../src/config/option.ts';
+import { lacksPartner, type Option } from '../src/config/option.ts';
 import { encodeEvents } from '../src/event-format.ts';
 import { shown } from '../src/format.ts';
 import type { Incident } from '../src/incident.ts';
 import { escapeSlack, SLACK_LIMITS, slackMessage, slackStorm } from '../src/message/slack.ts';
-import { type HttpAnswer, HttpPost, isTemporary, retryAfterMs } from '../src/net/http-post.ts';
+import { type HttpAnswer, HttpPost, isHttpUrl, isTemporary, retryAfterMs } from '../src/net/http-post.ts';
 import { sendInOrder } from '../src/send-in-order.ts';
 import { DELIVERED, type Delivery, type Outcome, type Sink, type SinkContext } from '../src/sink.ts';
 
@@ -62,10 +62,7 @@ export function settings(values: Readonly<Record<string, unknown>>): SlackSettin
     };
   for (const option of ['slack-channel', 'slack-link'])
     if (values[option] !== undefined)
-      throw new OptionError(
-        option,
-        `--${option} is set but --slack-webhook is not. Add --slack-webhook https://hooks.slack.com/services/… (or OOM_WITNESS_SLACK_WEBHOOK).`,
-      );
+      throw lacksPartner(option, 'slack-webhook', 'https://hooks.slack.com/services/…');
   return undefined;
 }
 
@@ -166,10 +163,6 @@ function linkTo(template: string | undefined, { id, k8s, host }: Incident): stri
     return encodeURIComponent((part ?? '').toWellFormed());
   });
   return known ? link : undefined;
-}
-
-function isHttpUrl(text: string): boolean {
-  return /^https?:$/.test(URL.parse(text)?.protocol ?? '');
 }
 
 /** `|`, `<` and `>` would end Slack's link early. */

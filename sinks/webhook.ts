@@ -1,10 +1,11 @@
 import * as v from 'valibot';
-import { type Option, OptionError } from '../src/config/option.ts';
+import { lacksPartner, type Option } from '../src/config/option.ts';
 import { type EncodedEvent, encodeEvents } from '../src/event-format.ts';
 import { shown } from '../src/format.ts';
 import {
   type HttpAnswer,
   HttpPost,
+  isHttpUrl,
   isTemporary,
   retryAfterMs,
   type TlsMaterial,
@@ -64,11 +65,7 @@ export function settings(values: Readonly<Record<string, unknown>>): WebhookSett
   const url = values['webhook-url'] as string | undefined;
   if (url === undefined) {
     const orphan = options.find(({ name }) => values[name] !== undefined);
-    if (orphan)
-      throw new OptionError(
-        orphan.name,
-        `--${orphan.name} is set but --webhook-url is not. Add --webhook-url https://host/path.`,
-      );
+    if (orphan) throw lacksPartner(orphan.name, 'webhook-url', 'https://host/path');
     return undefined;
   }
   return {
@@ -159,10 +156,6 @@ function outcomeOf({ status, headers, body }: HttpAnswer, now: number): Outcome 
       reason: `HTTP ${status}: redirected to ${shown(headers.location ?? 'nowhere', 200)}, which is not followed; set --webhook-url to the final address`,
     };
   return { kind: 'rejected', reason };
-}
-
-function isHttpUrl(text: string): boolean {
-  return /^https?:$/.test(URL.parse(text)?.protocol ?? '');
 }
 
 /** Those that frame the message are not the user's to set. */

@@ -26,7 +26,7 @@ export interface Option {
   readonly alone?: string;
 }
 
-/** A setting that is wrong or missing its partner. `main` prints its one line and exits with 2. */
+/** A setting that is wrong or missing its partner. `program.ts` prints its one line and exits with 2. */
 export class OptionError extends Error {
   /** The option's name in kebab case, without the dashes. */
   readonly option: string;
@@ -36,6 +36,17 @@ export class OptionError extends Error {
     this.name = 'OptionError';
     this.option = option;
   }
+}
+
+/**
+ * @param example of the value that is missing
+ * @param add what to set, where that is not `unset` itself but its `-file`
+ */
+export function lacksPartner(set: string, unset: string, example: string, add = unset): OptionError {
+  return new OptionError(
+    set,
+    `--${set} is set but --${unset} is not. Add --${add} ${example} (or ${environmentName(unset)}).`,
+  );
 }
 
 /** As on the command line: `--kafka-brokers`, `-v`. */

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { environmentName, type Option, OptionError } from '../config/option.ts';
+import { lacksPartner, type Option, OptionError } from '../config/option.ts';
 import type { TlsMaterial } from '../net/http-post.ts';
 import { tlsMaterial } from '../net/tls-files.ts';
 
@@ -123,11 +123,11 @@ export function settings(values: Readonly<Record<string, unknown>>): Elasticsear
   const index = values[INDEX] as string | undefined;
   if (servers === undefined && index === undefined) {
     const alone = options.find(({ name }) => values[name] !== undefined);
-    if (alone) throw missing(alone.name, SERVER, 'http://host:9200');
+    if (alone) throw lacksPartner(alone.name, SERVER, 'http://host:9200');
     return undefined;
   }
-  if (servers === undefined) throw missing(INDEX, SERVER, 'http://host:9200');
-  if (index === undefined) throw missing(SERVER, INDEX, 'NAME');
+  if (servers === undefined) throw lacksPartner(INDEX, SERVER, 'http://host:9200');
+  if (index === undefined) throw lacksPartner(SERVER, INDEX, 'NAME');
   return Object.freeze({
     servers: servers.urls,
     index,
@@ -140,8 +140,8 @@ function auth(values: Readonly<Record<string, unknown>>, { credentials }: Server
   const apiKey = values[API_KEY] as string | undefined;
   const username = values[USERNAME] as string | undefined;
   const password = values[PASSWORD] as string | undefined;
-  if (username !== undefined && password === undefined) throw missing(USERNAME, PASSWORD, 'TEXT');
-  if (password !== undefined && username === undefined) throw missing(PASSWORD, USERNAME, 'NAME');
+  if (username !== undefined && password === undefined) throw lacksPartner(USERNAME, PASSWORD, 'TEXT');
+  if (password !== undefined && username === undefined) throw lacksPartner(PASSWORD, USERNAME, 'NAME');
   if (apiKey !== undefined && username !== undefined) throw excluded(API_KEY, `--${USERNAME}`);
   if (apiKey !== undefined && credentials) throw excluded(API_KEY, `a user in --${SERVER}`);
   if (username !== undefined && credentials) throw excluded(USERNAME, `a user in --${SERVER}`);
@@ -198,13 +198,6 @@ function credentialsOf({ username, password }: URL): Credentials | undefined {
       `has a % in its user or password that must be written as %25: or use --${USERNAME} and --${PASSWORD}`,
     );
   }
-}
-
-function missing(set: string, unset: string, example: string): OptionError {
-  return new OptionError(
-    set,
-    `--${set} is set but --${unset} is not. Add --${unset} ${example} (or ${environmentName(unset)}).`,
-  );
 }
 
 function excluded(option: string, other: string): OptionError {

@@ -87,6 +87,11 @@ export class HttpPost {
   }
 }
 
+/** Whether it is an address that can be posted to. */
+export function isHttpUrl(text: string): boolean {
+  return /^https?:$/.test(URL.parse(text)?.protocol ?? '');
+}
+
 /** Retry-After (RFC 9110, 10.2.3): seconds or an HTTP date -> milliseconds from now, at most an hour. */
 export function retryAfterMs(header: string | undefined, now: number): number | undefined {
   if (header === undefined) return undefined;

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { environmentName, type Option, OptionError } from '../config/option.ts';
+import { environmentName, lacksPartner, type Option, OptionError } from '../config/option.ts';
 import { LONGEST_SOCKET_PATH } from '../kernel/unix-datagram.ts';
 import { FACILITIES } from './header.ts';
 import { type TlsFiles, tlsContext } from './tls.ts';
@@ -175,15 +175,14 @@ function protocolOf(values: Values): Protocol | undefined {
     const alone = options.find(({ name, default: text }) => text === undefined && values[name] !== undefined);
     if (alone === undefined) return undefined;
     throw alone.name === SOCKET
-      ? missing(SOCKET, PROTO, 'unix')
-      : missing(alone.name, SERVER, `host:${protocol === 'tls' ? 6514 : 514}`);
+      ? lacksPartner(SOCKET, PROTO, 'unix')
+      : lacksPartner(alone.name, SERVER, `host:${protocol === 'tls' ? 6514 : 514}`);
   }
   return protocol ?? 'udp';
 }
 
 function way(protocol: Protocol, values: Values): Way {
-  const uses = protocol === 'unix' ? 'tcp' : protocol;
-  if (uses !== 'tls') refuse(TLS_OPTIONS, values, protocol, 'tls');
+  if (protocol !== 'tls') refuse(TLS_OPTIONS, values, protocol, 'tls');
   if (protocol === 'udp' || protocol === 'unix') refuse([FRAMING], values, protocol, 'tcp');
   if (protocol === 'unix')
     // oom-notifier does not mind a server beside it, so neither do we.
@@ -198,8 +197,8 @@ function way(protocol: Protocol, values: Values): Way {
 /** Checked here, so that a mistake shows at the start and not at the first kill. */
 function tlsFiles(values: Values): TlsFiles {
   const [ca, cert, key] = [CA, CERT, KEY].map((name) => values[name] as string | undefined);
-  if (cert !== undefined && key === undefined) throw missing(CERT, KEY, 'FILE');
-  if (key !== undefined && cert === undefined) throw missing(KEY, CERT, 'FILE');
+  if (cert !== undefined && key === undefined) throw lacksPartner(CERT, KEY, 'FILE');
+  if (key !== undefined && cert === undefined) throw lacksPartner(KEY, CERT, 'FILE');
   mustLoad(CA, { ca }, 'a PEM file with certificates of authorities');
   mustLoad(CERT, { cert }, 'a PEM file with a certificate');
   mustLoad(KEY, { cert, key }, `the PEM file of the key that belongs to --${CERT}`);
@@ -223,13 +222,6 @@ function refuse(names: readonly string[], values: Values, protocol: Protocol, ne
   throw new OptionError(
     name,
     `--${name} is set but ${chosen}. Set --${PROTO} ${needed} (or ${environmentName(PROTO)}), or leave out --${name}.`,
-  );
-}
-
-function missing(set: string, unset: string, example: string): OptionError {
-  return new OptionError(
-    set,
-    `--${set} is set but --${unset} is not. Add --${unset} ${example} (or ${environmentName(unset)}).`,
   );
 }
 
