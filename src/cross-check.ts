@@ -1,13 +1,8 @@
 import type { EndedContainer } from './enrich/unplaced.ts';
 import type { Incident, Statement } from './incident.ts';
 import type { PodListener, PodOfContainer } from './inventory/pod-table.ts';
-import {
-  type KnownPod,
-  type KnownPodContainer,
-  OOM_KILLED,
-  saidOf,
-  type Termination,
-} from './kubernetes/pod.ts';
+import { statementOf } from './inventory/stated-kill.ts';
+import { type KnownPod, type KnownPodContainer, OOM_KILLED, type Termination } from './kubernetes/pod.ts';
 import type { Completion } from './store.ts';
 
 export interface CrossCheckObserver {
@@ -160,15 +155,6 @@ export class CrossCheck implements PodListener {
     const incident = this.#options.complete({ id, change });
     if (incident !== undefined) this.#options.observer.stated(incident, statement);
   }
-}
-
-function statementOf(termination: Termination): Statement {
-  return {
-    by: 'kubernetes',
-    agrees: termination.reason === OOM_KILLED,
-    says: saidOf(termination),
-    ...(termination.finishedAt !== undefined && { time: termination.finishedAt }),
-  };
 }
 
 /** The newest so many. */

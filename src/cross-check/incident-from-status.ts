@@ -1,7 +1,7 @@
-import type { Workload } from '../enrich/identity.ts';
-import { identityOfPod } from '../enrich/identity.ts';
-import { INCIDENT_SCHEMA, type Incident, type IncidentHost } from '../incident.ts';
-import { type KnownPod, type KnownPodContainer, saidOf, type Termination } from '../kubernetes/pod.ts';
+import { identityOfPod, type Workload } from '../enrich/identity.ts';
+import type { Incident, IncidentHost } from '../incident.ts';
+import { incidentFromStatement } from '../inventory/stated-kill.ts';
+import type { KnownPod, KnownPodContainer, Termination } from '../kubernetes/pod.ts';
 
 /**
  * The incident that only the status of a pod tells of. It names no process and no limit, but pod and container. The id is made of
@@ -22,34 +22,17 @@ export function incidentFromStatus(
   const { container: known, k8s } = identityOfPod(pod, container, workload);
   const limit = container.limits?.memory;
   const limitUnknown = `Kubernetes does not tell${limit === undefined ? '' : `; the container's own is ${limit}`}`;
-  const process = { pid: 0, name: '' };
-  const { name, boot_id, kernel, arch } = host;
-  return {
-    schema: INCIDENT_SCHEMA,
+  return incidentFromStatement(termination, host, {
     id: statusId(pod, container, termination),
     kind: 'oom_kill',
     time,
-    witness: ['kubernetes'],
-    host: { name, boot_id, kernel, arch },
-    oom: { scope: 'unknown', group_kill: false, header_seen: false },
-    process,
-    victims: [{ process, capture: { source: 'none', truncated: false, redacted: 0 } }],
     container: { ...(termination.containerId !== undefined && { id: termination.containerId }), ...known },
     ...(k8s && { k8s }),
-    statements: [
-      {
-        by: 'kubernetes',
-        agrees: true,
-        says: saidOf(termination),
-        ...(termination.finishedAt !== undefined && { time: termination.finishedAt }),
-      },
-    ],
     unknown: {
       process: 'only the status of the pod tells of this kill, and that names no process',
       oom: limitUnknown,
     },
-    raw: [],
-  };
+  });
 }
 
 /** Of the instance of the container that ended. */

@@ -1,12 +1,7 @@
-import { INCIDENT_SCHEMA, type Incident, type IncidentHost } from '../incident.ts';
+import type { Incident, IncidentHost } from '../incident.ts';
 import type { PodListener } from '../inventory/pod-table.ts';
-import {
-  type KnownPod,
-  type KnownPodContainer,
-  OOM_KILLED,
-  saidOf,
-  type Termination,
-} from '../kubernetes/pod.ts';
+import { incidentFromStatement } from '../inventory/stated-kill.ts';
+import { type KnownPod, type KnownPodContainer, OOM_KILLED, type Termination } from '../kubernetes/pod.ts';
 
 /** What became of one start of a container, in the words of kubernetes-oom-event-generator. */
 const UPDATE_TYPES = [
@@ -73,23 +68,14 @@ export class OomRestarts implements PodListener {
   }
 
   #incident(pod: KnownPod, container: KnownPodContainer, previous: Termination): Incident {
-    const { now } = this.#options;
-    const { name, boot_id, kernel, arch } = this.#options.host;
-    // Nobody knows who died in it.
-    const process = { pid: 0, name: '' };
+    const { host, now } = this.#options;
     // The instance that was killed: what stands in a pod's status while a container waits to be started again, and so what
     // kubernetes-oom-event-generator names, although its message sounds as if it were the new one.
     const id = previous.containerId ?? container.id;
-    return {
-      schema: INCIDENT_SCHEMA,
+    return incidentFromStatement(previous, host, {
       id: `restart:${pod.uid}:${container.name}:${container.restartCount}`,
       kind: 'oom_restart',
       time: new Date(now()).toISOString(),
-      witness: ['kubernetes'],
-      host: { name, boot_id, kernel, arch },
-      oom: { scope: 'unknown', group_kill: false, header_seen: false },
-      process,
-      victims: [{ process, capture: { source: 'none', truncated: false, redacted: 0 } }],
       container: {
         name: container.name,
         ...(id !== undefined && { id }),
@@ -105,15 +91,6 @@ export class OomRestarts implements PodListener {
         container: { name: container.name, restart_count: container.restartCount },
         ...(pod.node !== undefined && { node: { name: pod.node } }),
       },
-      statements: [
-        {
-          by: 'kubernetes',
-          agrees: true,
-          says: saidOf(previous),
-          ...(previous.finishedAt !== undefined && { time: previous.finishedAt }),
-        },
-      ],
-      raw: [],
-    };
+    });
   }
 }
