@@ -77,6 +77,9 @@ export class ProcessJournalFile implements ProcessJournal {
   #countAfter = 0;
   /** How many lines a rewrite has when it is complete; undefined: it is. */
   #completeAt: number | undefined;
+  /** Something was not written to the file: another one is begun as soon as the disk has taken the rest. */
+  #lacks = false;
+  /** Bytes. */
   #rewriteAt = SMALLEST_REWRITE;
   /** Without those of a rewrite, whose command lines are the table's. */
   #pendingBytes = 0;
@@ -175,6 +178,7 @@ export class ProcessJournalFile implements ProcessJournal {
       table.tell(this);
       this.#completeAt = this.#settled + this.#pending.length;
       this.#rewriteAt = Number.POSITIVE_INFINITY;
+      this.#lacks = false;
       this.#pendingBytes = 0;
       const firstLine = `${JSON.stringify({ format: FORMAT, boot_id: this.#bootId })}\n`;
       this.#writePending(BUDGET_MS, firstLine);
@@ -199,13 +203,15 @@ export class ProcessJournalFile implements ProcessJournal {
     if (now < this.dueAt) return;
     try {
       if (!this.#isWritten(isLast ? LAST_BUDGET_MS : 0)) this.#flushAfter = this.#now() + FLUSH_EVERY_MS;
-      else if (this.#rewriteAt > 0) this.#writePending(isLast ? LAST_BUDGET_MS : BUDGET_MS);
+      else if (this.#file.size > this.#rewriteAt && !isLast) this.rewrite(table);
+      else if (!this.#lacks) this.#writePending(isLast ? LAST_BUDGET_MS : BUDGET_MS);
+      if (isLast) this.#isWritten(LAST_BUDGET_MS);
     } catch (error) {
       this.#fail(error as Error);
       return;
     }
     if (this.#pendingBytes > MOST_PENDING_BYTES) this.#startOver();
-    if (this.#file.size > this.#rewriteAt && !this.#file.isWriting) this.rewrite(table);
+    if (this.#lacks && !this.#file?.isWriting) this.rewrite(table);
   }
 
   close(): void {
@@ -241,7 +247,7 @@ export class ProcessJournalFile implements ProcessJournal {
     }
     this.#settle(count);
     if (text !== '') this.#file?.write(text);
-    this.#isWritten(budget);
+    this.#isWritten(0);
     const now = this.#now();
     this.#flushAfter = now + Math.max(FLUSH_EVERY_MS, REST * (now - startedAt));
   }
@@ -259,7 +265,7 @@ export class ProcessJournalFile implements ProcessJournal {
     this.#settle(this.#pending.length);
     this.#pendingBytes = 0;
     this.#completeAt = Number.POSITIVE_INFINITY;
-    this.#rewriteAt = 0;
+    this.#lacks = true;
   }
 
   /** Before the lines that it is older than. */

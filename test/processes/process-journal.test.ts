@@ -20,19 +20,24 @@ import { PATIENCE_MS } from '../patience.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { EPOCH, EXITED, processesOf, SIGKILLED } from './processes.ts';
 
-/** Writes at once, or not before it is told to. */
+/** Writes at once, or not before it is told to, or while nobody waits for it. */
 class SlowDisk implements WritingIo {
   isSlow = false;
+  isAsynchronous = false;
 
   transfer(length: number) {
     const data = Buffer.alloc(length);
     let write: (() => number) | undefined;
+    let looks = 0;
     return {
       data,
       write(fd: number, from: number, to: number, position: number) {
         write = () => writeSync(fd, data, from, to - from, position);
       },
-      result: () => (this.isSlow ? undefined : write?.()),
+      result: () => {
+        looks++;
+        return this.isSlow || (this.isAsynchronous && looks === 1) ? undefined : write?.();
+      },
       free() {},
     };
   }
@@ -473,13 +478,31 @@ describe('the journal of processes', () => {
     assert.match(readFileSync(file, 'utf8'), /boot-1/);
   });
 
+  it('is written afresh when it has grown, also where each look finds the disk at work', (t) => {
+    const { file, clock, disk, start } = setup(t);
+    disk.isAsynchronous = true;
+    const { journal, table } = start('boot-1', disk);
+    let largest = 0;
+    for (let round = 0; round < 600; round++) {
+      for (let i = 0; i < 1_000; i++) journal.exit(8, SIGKILLED, 50_000);
+      clock.now = journal.dueAt;
+      journal.flush(table, clock.now);
+      for (const each of [file, `${file}.new`])
+        if (existsSync(each)) largest = Math.max(largest, statSync(each).size);
+    }
+    assert.ok(largest > 4 << 20, `${largest} bytes`);
+    assert.ok(largest < 5 << 20, `${largest} bytes`);
+  });
+
   it('stays small however many processes come and go, and is nobody else’s to read', (t) => {
-    const { file, start } = setup(t);
+    const { file, clock, start } = setup(t);
     const { journal, table, events } = start();
     for (let pid = 2; pid < 120_000; pid++) {
       events.fork(pid, 1, 50_000);
       events.exit(pid, 0, 50_000);
-      if (pid % 1_000 === 0) journal.flush(table, Number.POSITIVE_INFINITY);
+      if (pid % 1_000 !== 0) continue;
+      clock.now = journal.dueAt;
+      journal.flush(table, clock.now);
     }
     assert.ok(statSync(file).size < 5 << 20);
     assert.equal(statSync(file).mode & 0o777, 0o600);
