@@ -29,6 +29,32 @@ const LEAST_MS = 100;
 /** A connection that held for so long was a good one: the next wait is short again. */
 const GOOD_MS = 60_000;
 
+/** Of more, the answers stay unknown. */
+const MOST_WAITING = 256;
+
+/** What an event makes worth asking for, one after the other. */
+export class Questions {
+  #waiting = 0;
+  #last: Promise<void> = Promise.resolve();
+
+  /** A failure changes nothing: that of the connection brings a new stock-taking. */
+  ask(question: () => Promise<void>): void {
+    if (this.#waiting >= MOST_WAITING) return;
+    this.#waiting += 1;
+    this.#last = this.#last
+      .then(question)
+      .catch(() => {})
+      .finally(() => {
+        this.#waiting -= 1;
+      });
+  }
+
+  /** Resolves when all that were asked until now are done with. */
+  get done(): Promise<void> {
+    return this.#last;
+  }
+}
+
 /**
  * Keeps one connection to a runtime: again after it broke, with growing waits and jitter, until the signal.
  *

@@ -2,7 +2,7 @@ import { Containerd } from '../containerd/api.ts';
 import type { ContainerdContainer, ContainerdEvent, ContainerdTask } from '../containerd/messages.ts';
 import { containerIdentity } from '../inventory/container-identity.ts';
 import type { ContainerTable } from '../inventory/container-table.ts';
-import { type FeedStatus, type FeedTools, keepFollowing } from './container-feed.ts';
+import { type FeedStatus, type FeedTools, keepFollowing, Questions } from './container-feed.ts';
 
 export interface ContainerdWatchOptions extends FeedTools {
   readonly socket: string;
@@ -13,8 +13,6 @@ export interface ContainerdWatchOptions extends FeedTools {
 
 /** Docker keeps its containers here, without their names. */
 const DOCKERS = 'moby';
-/** Questions for labels that wait. Of more, the labels stay unknown. */
-const MOST_WAITING = 256;
 
 /**
  * Containers of containerd, from its events, in all of its namespaces (`k8s.io`, `default` …). An event has no labels:
@@ -27,10 +25,9 @@ export class ContainerdWatch {
   readonly #stop = new AbortController();
   /** Id -> pid of its first process while that runs. */
   readonly #pids = new Map<string, number>();
+  readonly #questions = new Questions();
   #status: FeedStatus = { works: false, problem: 'connecting' };
   #watchedSince: number | undefined;
-  #waiting = 0;
-  #questions: Promise<void> = Promise.resolve();
   #running: Promise<void> | undefined;
 
   constructor(options: ContainerdWatchOptions) {
@@ -54,7 +51,7 @@ export class ContainerdWatch {
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#running;
-    await this.#questions;
+    await this.#questions.done;
   }
 
   async #follow(follows: (containers: number) => void, signal: AbortSignal): Promise<void> {
@@ -164,18 +161,10 @@ export class ContainerdWatch {
     if (this.#table.get(id)?.goneAt !== undefined || this.#table.get(id) === undefined) {
       if (!this.#identify({ id, labels: {}, image: '' }, namespace, at)) return;
     }
-    if (this.#waiting >= MOST_WAITING) return;
-    this.#waiting += 1;
-    this.#questions = this.#questions
-      .then(async () => {
-        const container = await containerd.container(id, namespace, signal);
-        if (container !== undefined) this.#identify(container, namespace, at);
-      })
-      // The connection's own failure brings a new stock-taking.
-      .catch(() => {})
-      .finally(() => {
-        this.#waiting -= 1;
-      });
+    this.#questions.ask(async () => {
+      const container = await containerd.container(id, namespace, signal);
+      if (container !== undefined) this.#identify(container, namespace, at);
+    });
   }
 
   #identify(

@@ -2,7 +2,7 @@ import type { DockerContainer, DockerEngine, DockerEvent } from '../docker/engin
 import { containerIdentity, isContainerId } from '../inventory/container-identity.ts';
 import type { ContainerState, ContainerTable } from '../inventory/container-table.ts';
 import { crypto } from '../net/lazy-builtins.ts';
-import { type FeedStatus, type FeedTools, keepFollowing } from './container-feed.ts';
+import { type FeedStatus, type FeedTools, keepFollowing, Questions } from './container-feed.ts';
 
 export interface DockerWatchOptions extends FeedTools {
   readonly engine: DockerEngine;
@@ -13,8 +13,6 @@ export interface DockerWatchOptions extends FeedTools {
 const REMEMBERED = 512;
 /** Events have the order in which they were told, not quite that of their times. */
 const OVERLAP_S = 1;
-/** Inspections that wait. Of more, the image's digest stays unknown. */
-const MOST_WAITING = 256;
 /**
  * The daemon writes a container's labels over the attributes of its event, so a label of this name hides the exit code
  * (daemon.LogContainerEventWithAttributes).
@@ -34,12 +32,11 @@ export class DockerWatch {
   readonly #told = new Set<string>();
   /** Containers with a label that hides their exit code. */
   readonly #hidden = new Set<string>();
+  readonly #questions = new Questions();
   #status: FeedStatus = { works: false, problem: 'connecting' };
   #watchedSince: number | undefined;
   /** Unix time in seconds. */
   #newestEvent: number | undefined;
-  #waiting = 0;
-  #inspections: Promise<void> = Promise.resolve();
   #running: Promise<void> | undefined;
 
   constructor(options: DockerWatchOptions) {
@@ -64,7 +61,7 @@ export class DockerWatch {
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#running;
-    await this.#inspections;
+    await this.#questions.done;
     this.#engine.close();
   }
 
@@ -138,16 +135,8 @@ export class DockerWatch {
     if (identity !== undefined) this.#table.identify('docker', identity, at);
   }
 
-  /** One after the other. A failure changes nothing: the connection's own failure brings a new stock-taking. */
   #inspectLater(id: string, signal: AbortSignal): void {
-    if (this.#waiting >= MOST_WAITING) return;
-    this.#waiting += 1;
-    this.#inspections = this.#inspections
-      .then(() => this.#inspect(id, signal))
-      .catch(() => {})
-      .finally(() => {
-        this.#waiting -= 1;
-      });
+    this.#questions.ask(() => this.#inspect(id, signal));
   }
 
   async #inspect(id: string, signal: AbortSignal): Promise<void> {
