@@ -1,21 +1,7 @@
 import { type DecodedLine, type Decoder, LineDecoder } from './decoder.ts';
+import { microseconds } from './kernel-stamp.ts';
+import { facility, level } from './priority.ts';
 import { parseWallTime, UNREADABLE_TIME } from './wall-time.ts';
-
-const FACILITIES = [
-  'kern',
-  'user',
-  'mail',
-  'daemon',
-  'auth',
-  'syslog',
-  'lpr',
-  'news',
-  'uucp',
-  'cron',
-  'authpriv',
-  'ftp',
-];
-const LEVELS = ['emerg', 'alert', 'crit', 'err', 'warn', 'notice', 'info', 'debug'];
 
 /** `kern  :err   : ` (-x), `node-7: kern:  err: ` (talosctl), `<3>` (--raw), or what a console before 4.15 puts after a loss */
 const PREFIX =
@@ -63,17 +49,6 @@ export function decodeDmesg(line: string, sequence: number, now: number): Decode
   };
 }
 
-/** Without its facility a line counts as the kernel's: only root can write others into the kernel's log. */
-export function facility(name: string | undefined): number {
-  const index = name === undefined ? 0 : FACILITIES.indexOf(name);
-  return index < 0 ? FACILITIES.length : index;
-}
-
-export function level(name: string | undefined): number {
-  const index = LEVELS.indexOf(name ?? 'info');
-  return index < 0 ? LEVELS.length - 1 : index;
-}
-
 function bracket(
   time: RegExpExecArray,
   now: number,
@@ -91,10 +66,4 @@ function wall(text: string, now: number): Pick<DecodedLine, 'wallTime' | 'wholeS
     // dmesg itself warns of it: the kernel's clock stands still while the machine sleeps.
     doubt: parsed.doubt ?? 'converted by dmesg, which does not count the time that the machine slept',
   };
-}
-
-/** @returns undefined when it is too large to be exact */
-export function microseconds(seconds: string, fraction: string): number | undefined {
-  const us = Number(seconds) * 1e6 + Number(fraction.slice(0, 6).padEnd(6, '0'));
-  return Number.isSafeInteger(us) ? us : undefined;
 }

@@ -1,7 +1,7 @@
 import { KERN } from '../kernel/kmsg-record.ts';
 import { visibleText } from '../kernel/visible-text.ts';
 import { type DecodedLine, type DecodeLine, type Decoder, type LogRecord, NEEDLES } from './decoder.ts';
-import { facility, level } from './dmesg.ts';
+import { facility, level } from './priority.ts';
 import { parseWallTime, type WallTime } from './wall-time.ts';
 
 const LONGEST_OBJECT = 256 << 10;

@@ -5,7 +5,8 @@
 import { KERN } from '../kernel/kmsg-record.ts';
 import { type DecodedLine, type DecodeLine, type Decoder, LineDecoder } from './decoder.ts';
 import { parsedEntry } from './json.ts';
-import { type HeadParser, octal, stampAt } from './syslog.ts';
+import { stampAt } from './kernel-stamp.ts';
+import { type HeadParser, octal } from './syslog.ts';
 import { parseWallTime } from './wall-time.ts';
 
 const COLOUR = /\u001b\[[\d;]*[Km]/g;

@@ -1,9 +1,10 @@
 import { type DecodedLine, type Decoder, LineDecoder } from './decoder.ts';
-import { facility, level, microseconds } from './dmesg.ts';
+import { microseconds, stampAt } from './kernel-stamp.ts';
+import { FACILITIES, facility, level } from './priority.ts';
 import { parseWallTime, UNREADABLE_TIME } from './wall-time.ts';
 
 const PRIORITY = /^<(\d{1,3})>(?:1 )?/;
-const FACILITY = 'kern|user|mail|daemon|auth|syslog|lpr|news|uucp|cron|authpriv|ftp|local[0-7]';
+const FACILITY = [...FACILITIES, 'local[0-7]'].join('|');
 const LEVEL = 'emerg|panic|alert|crit|err|error|warn|warning|notice|info|debug';
 /** `Nov 21 03:14:15`; journalctl names the month in its user's language, and an export can put a time of its own before. */
 const SHORT = String.raw`(?:\d{4}-\d{2}-\d{2}T\S+ )?(?<short>\S{2,10} [ \d]?\d \d{2}:\d{2}:\d{2}(?:\.\d+)?)`;
@@ -21,16 +22,10 @@ const LINE = new RegExp(
     String.raw`(?:(?<facility>${FACILITY})\.(?<level>${LEVEL}) |(?:${LEVEL.toUpperCase()}) )?` +
     String.raw`(?:kernel: |kernel - \S+ (?:-|\[.*?\]) (?:\ufeff)?)`,
 );
-/** CONFIG_PRINTK_CALLER: which task or CPU printed it. Some kernels print the CPU before the task. */
-const CALLER = /(?:\[ *\d+\] )?\[ *[TC]\d+\] /y;
 const BEFORE_STAMP = / *(?:<\d>)? *(?=\[ *\d+\.\d)/y;
 const BYTE_ORDER_MARK = 0xfeff;
-const OPEN = 0x5b;
-const CLOSE = 0x5d;
 const LESS = 0x3c;
-const DOT = 0x2e;
 const SPACE = 0x20;
-const ZERO = 0x30;
 
 /** What stands in a line before the kernel's own words. */
 interface Head extends Pick<DecodedLine, 'facility' | 'level' | 'timestampUs' | 'host'> {
@@ -73,40 +68,6 @@ function wordsAt(line: string, start: number): number {
   if (first !== SPACE && first !== LESS) return start;
   BEFORE_STAMP.lastIndex = start;
   return BEFORE_STAMP.test(line) ? BEFORE_STAMP.lastIndex : start;
-}
-
-/** `[   27.287451] `, the kernel's own stamp. Every line has one, and a regular expression takes three times as long. */
-export function stampAt(
-  line: string,
-  start: number,
-): { readonly timestampUs: number | undefined; readonly end: number } | undefined {
-  if (line.charCodeAt(start) !== OPEN) return undefined;
-  let at = start + 1;
-  while (line.charCodeAt(at) === SPACE) at += 1;
-  const seconds = at;
-  let us = 0;
-  for (let digit = digitAt(line, at); digit >= 0; digit = digitAt(line, at)) {
-    us = us * 10 + digit;
-    at += 1;
-  }
-  const dot = at;
-  if (dot === seconds || line.charCodeAt(dot) !== DOT) return undefined;
-  for (at = dot + 1; at <= dot + 6; at++) {
-    const digit = digitAt(line, at);
-    if (digit < 0) return undefined;
-    us = us * 10 + digit;
-  }
-  if (line.charCodeAt(at) !== CLOSE) return undefined;
-  at += line.charCodeAt(at + 1) === SPACE ? 2 : 1;
-  CALLER.lastIndex = at;
-  if (line.charCodeAt(at) === OPEN && CALLER.test(line)) at = CALLER.lastIndex;
-  return { timestampUs: Number.isSafeInteger(us) ? us : undefined, end: at };
-}
-
-/** @returns less than 0 where there is none */
-function digitAt(text: string, at: number): number {
-  const digit = text.charCodeAt(at) - ZERO;
-  return digit <= 9 ? digit : -1;
 }
 
 /**
