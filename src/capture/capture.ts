@@ -71,9 +71,7 @@ export class Capture {
       reported = true;
       failed(error);
     };
-    this.#worker.on('error', (error: unknown) =>
-      fail(error instanceof Error ? error : new Error(String(error))),
-    );
+    this.#worker.on('error', (error: unknown) => fail(inWords(error)));
     this.#ended = new Promise((resolve) => {
       this.#worker.on('exit', (code) => {
         this.#wakeFd = undefined;
@@ -127,6 +125,13 @@ export class Capture {
     }
     await this.#ended;
   }
+}
+
+/** From another thread an error that is none of the language's own (DataCloneError) comes without its message: the stack has it. */
+function inWords(error: unknown): Error {
+  if (!(error instanceof Error)) return new Error(String(error));
+  if (error.message !== '') return error;
+  return new Error(error.stack?.split('\n').find((line) => /^\w*Error: /.test(line)) ?? error.name);
 }
 
 function monotonicMs(): number {

@@ -20,7 +20,7 @@ export class CaptureEvents {
     this.#metrics = metrics;
   }
 
-  /** @param ms since the start of the process */
+  /** @param ms since the start of the process, or of the thread that took the place of another */
   armed(status: CaptureStatus, ms: number): void {
     const kernelLog = this.#metrics.kernelLog === 'log_file' ? 'log file' : 'kmsg';
     this.#metrics.readerUp.set({ reader: this.#metrics.kernelLog }, Number(status.kernelLog.works));

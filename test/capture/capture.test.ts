@@ -5,6 +5,7 @@ import { readdirSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
 import { Capture, type WatchOptions } from '../../src/capture/capture.ts';
 import { Counters } from '../../src/capture/counters.ts';
 import { CaptureLoop } from '../../src/capture/loop.ts';
@@ -171,6 +172,16 @@ it('a thread that fails before it is armed leaves no subscription to process eve
   assert.match((await failed.promise).message, /scandir '\/nonexistent'/);
   await capture.stop();
   assert.deepEqual(sockets(), before);
+});
+
+it('what a thread that fails has to say arrives, be it that something cannot be sent', async () => {
+  const { promise, resolve } = Promise.withResolvers<Error>();
+  const program = `Error.stackTraceLimit = 0;
+    const { parentPort } = require('node:worker_threads');
+    parentPort.on('message', () => parentPort.postMessage(Object));`;
+  const capture = new Capture(OPTIONS, () => {}, resolve, new Worker(program, { eval: true }));
+  assert.match((await promise).message, /^DataCloneError: function Object.* could not be cloned/);
+  await capture.stop();
 });
 
 function sockets(): string[] {
