@@ -42,6 +42,14 @@ export interface MetricsOptions {
   readonly now: () => number;
 }
 
+/** `collect` is called at each scrape, before the metric is read. */
+type About<Metric> = [
+  name: string,
+  help: string,
+  labelNames?: readonly string[],
+  collect?: (metric: Metric) => void,
+];
+
 /**
  * Every metric, defined once. All series exist from the start with 0, so that `increase()` sees the first kill, too; those of a
  * container from when it is first seen. Names of processes, pids and command lines are no labels: they are unbounded, and not
@@ -300,42 +308,26 @@ export class Metrics {
     }).set(this.#now() / 1000 - process.uptime());
   }
 
-  #counter(
-    name: string,
-    help: string,
-    labelNames: readonly string[] = [],
-    collect?: (counter: Counter<string>) => void,
-  ): Counter<string> {
-    return new Counter({
-      name: PREFIX + name,
-      help,
-      labelNames: [...labelNames],
-      registers: [this.#registry],
-      ...(collect && {
-        collect() {
-          collect(this);
-        },
-      }),
-    });
+  #counter(...about: About<Counter<string>>): Counter<string> {
+    return new Counter(this.#configuration(...about));
   }
 
-  #gauge(
-    name: string,
-    help: string,
-    labelNames: readonly string[] = [],
-    collect?: (gauge: Gauge<string>) => void,
-  ): Gauge<string> {
-    return new Gauge({
+  #gauge(...about: About<Gauge<string>>): Gauge<string> {
+    return new Gauge(this.#configuration(...about));
+  }
+
+  #configuration<Metric>(...[name, help, labelNames = [], collect]: About<Metric>) {
+    return {
       name: PREFIX + name,
       help,
       labelNames: [...labelNames],
       registers: [this.#registry],
       ...(collect && {
-        collect() {
+        collect(this: Metric) {
           collect(this);
         },
       }),
-    });
+    };
   }
 }
 
