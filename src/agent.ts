@@ -208,6 +208,9 @@ class Agent {
       case 'no-victim':
         this.#events.capture.noVictim(message.cgroup, message.times);
         return;
+      case 'untold':
+        this.#events.capture.untold(message.where, message.problem);
+        return;
       case 'journal-failed':
         this.#events.capture.journalFailed(message.problem);
         return;

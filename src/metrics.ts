@@ -230,6 +230,11 @@ export class Metrics {
         'Records that the kernel had overwritten before they were read',
       ],
       ['kmsgOverruns', 'kmsg_overruns_total', 'Times that reading the kernel log failed with EPIPE'],
+      [
+        'untold',
+        'untold_total',
+        'Kills, or records of the kernel, that were lost by a mistake of oom-witness; its log has a line for each',
+      ],
       ['connectorOverruns', 'proc_connector_overruns_total', 'Times that process events were lost (ENOBUFS)'],
       ['scans', 'proc_scans_total', 'Scans of /proc'],
     ];

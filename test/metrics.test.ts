@@ -32,6 +32,7 @@ test('every series is there with 0 before anything has happened, so that increas
     'oom_witness_kmsg_records_total',
     'oom_witness_kmsg_lost_records_total',
     'oom_witness_kmsg_overruns_total',
+    'oom_witness_untold_total',
     'oom_witness_reader_up{reader="kmsg"}',
     'oom_witness_reader_up{reader="proc_connector"}',
     'oom_witness_proc_connector_events_total{event="exec"}',

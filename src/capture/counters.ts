@@ -5,6 +5,7 @@ const COUNTERS = [
   'kmsgRecords',
   'kmsgLost',
   'kmsgOverruns',
+  'untold',
   'logFileBytes',
   'logFileChanges',
   'logFileGaps',

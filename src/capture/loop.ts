@@ -7,9 +7,10 @@
  */
 
 import type { KernelVictim, NoVictim } from '../assemble/kill-report.ts';
+import type { Incident } from '../incident.ts';
 import type { LoadedLibc } from '../kernel/libc.ts';
 import { collectGarbage, FIRST_LOOK_MS, LOOK_MS, SpareMemory } from '../spare-memory.ts';
-import type { KillSource, SourceContext } from '../watch/kill-source.ts';
+import type { KillSource, Sighting, SourceContext } from '../watch/kill-source.ts';
 import { CaptureClock } from './clock.ts';
 import { Counters } from './counters.ts';
 import { GroupKillSettings } from './group-kill-settings.ts';
@@ -61,6 +62,7 @@ export class CaptureLoop {
       silenceMs: (victim) => this.#groups.silenceMs(this.#cgroupOf(victim)),
       untaken: () => ((this.#posted[0] as number) - Atomics.load(options.taken, 0)) | 0,
       post,
+      untold: (where, error) => this.#untold(where, error),
       add: (name, n) => this.#counters.add(name, n),
     });
   }
@@ -112,9 +114,15 @@ export class CaptureLoop {
         this.#turn();
         if (isQuiet && turnedAt >= this.#nextLookAtMemory) this.#lookAtMemory();
       }
-    } finally {
+    } catch (error) {
+      // What is not told yet is read again by the thread that follows.
       this.#close();
+      throw error;
     }
+    this.#source.end();
+    this.#tell();
+    this.#post({ type: 'stopped', place: this.#source.place });
+    this.#close();
   }
 
   #turn(): void {
@@ -146,12 +154,49 @@ export class CaptureLoop {
     const { sightings, noVictims, place } = told;
     for (const [cgroup, times] of countByCgroup(noVictims)) this.#post({ type: 'no-victim', cgroup, times });
     if (sightings.length > 0) {
-      const { lookup, foreign } = this.#processes;
-      const incidents = sightings.map((sighting) => identify(sighting, lookup, foreign));
       const missed = sightings.filter((sighting) => sighting.missed).length;
-      this.#posted[0] = (this.#posted[0] as number) + incidents.length;
-      this.#post({ type: 'witnessed', incidents, place, missed });
+      const incidents = sightings.flatMap((sighting) => this.#identified(sighting));
+      this.#hand({ type: 'witnessed', incidents, place, missed });
     } else if (place !== undefined) this.#post({ type: 'place', place });
+  }
+
+  #identified(sighting: Sighting): readonly Incident[] {
+    const { lookup, foreign } = this.#processes;
+    try {
+      return [identify(sighting, lookup, foreign)];
+    } catch (error) {
+      this.#untold(sighting.id, error);
+      return [];
+    }
+  }
+
+  #hand(message: CaptureMessage & { type: 'witnessed' }): void {
+    const { incidents } = message;
+    try {
+      this.#post(message);
+      this.#posted[0] = (this.#posted[0] as number) + incidents.length;
+    } catch (error) {
+      // Something in one of them is no data.
+      const sound = incidents.filter((incident) => this.#isData(incident));
+      if (sound.length === incidents.length) throw error;
+      this.#hand({ ...message, incidents: sound });
+    }
+  }
+
+  #isData(incident: Incident): boolean {
+    try {
+      structuredClone(incident);
+      return true;
+    } catch (error) {
+      this.#untold(incident.id, error);
+      return false;
+    }
+  }
+
+  #untold(where: string, error: unknown): void {
+    this.#counters.add('untold', 1);
+    const problem = error instanceof Error ? error.message || error.name : String(error);
+    this.#post({ type: 'untold', where, problem });
   }
 
   /** What lives for less than the thread stands still meanwhile dies unknown: only where nothing goes on. */
@@ -165,10 +210,7 @@ export class CaptureLoop {
   }
 
   #close(): void {
-    this.#source.end();
-    this.#tell();
     this.#processes.closeJournal();
-    this.#post({ type: 'stopped', place: this.#source.place });
     this.#source.close();
   }
 

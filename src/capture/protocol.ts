@@ -86,4 +86,6 @@ export type CaptureMessage =
   | { readonly type: 'overrun'; readonly reader: 'kmsg' | 'process events' }
   | { readonly type: 'no-victim'; readonly cgroup: string | undefined; readonly times: number }
   | { readonly type: 'journal-failed'; readonly problem: string }
+  /** What the kernel told here is lost by a mistake of ours; what stands around it is not. */
+  | { readonly type: 'untold'; readonly where: string; readonly problem: string }
   | { readonly type: 'stopped'; readonly place: Place | undefined };

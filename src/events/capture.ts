@@ -91,6 +91,12 @@ export class CaptureEvents {
     this.#voice.repeat('warn', `overrun ${reader}`, message);
   }
 
+  /** @param where of the kernel's log, or the incident's id */
+  untold(where: string, reason: string): void {
+    const message = 'what the kernel told could not be understood: please report this';
+    this.#voice.repeat('error', `untold ${reason}`, message, { where, reason });
+  }
+
   noVictim(cgroup: string | undefined, times: number): void {
     this.#metrics.noVictim.inc(times);
     const where = cgroup === undefined ? 'node' : printable(cgroup);

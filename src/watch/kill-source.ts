@@ -41,6 +41,8 @@ export interface SourceContext {
   /** Incidents that were told and that the main thread is not done with: stored, and named or given up. */
   untaken(): number;
   post(message: CaptureMessage): void;
+  /** By a mistake of ours it cannot be understood: that must cost nothing else, now and whenever it is read again. */
+  untold(where: string, error: unknown): void;
   add(counter: CounterName, n: number): void;
 }
 

@@ -98,7 +98,7 @@ export class KmsgSource implements KillSource {
 
   /** Records that were in the ring before we came: missed, unless an earlier run has reported them. */
   replay(): void {
-    for (const record of this.#history) this.#assembler.push(record);
+    for (const record of this.#history) this.#push(record);
     this.#history = [];
     this.#armSettle();
   }
@@ -128,7 +128,7 @@ export class KmsgSource implements KillSource {
       add('kmsgRecords', this.#records.length);
       // Only when the ring has been emptied is the newest record as late as our waking up, no later.
       if (!this.#more) clock.observe(newest.timestampUs);
-      for (const record of this.#records) this.#assembler.push(record);
+      for (const record of this.#records) this.#push(record);
       this.#records = [];
       this.#armSettle();
     }
@@ -167,6 +167,14 @@ export class KmsgSource implements KillSource {
   close(): void {
     this.#kmsg?.close();
     this.#kmsg = undefined;
+  }
+
+  #push(record: KernelRecord): void {
+    try {
+      this.#assembler.push(record);
+    } catch (error) {
+      this.#context.untold(`record ${record.sequence}`, error);
+    }
   }
 
   #placeAfter(last: KillReport | undefined): KmsgPlace | undefined {

@@ -144,7 +144,7 @@ export class LogFileSource implements KillSource {
       const until = clock.now() + BUDGET_MS;
       do {
         const slice = this.#chunk.subarray(0, SLICE_BYTES);
-        this.#reports.push(slice);
+        this.#push(slice);
         this.#chunk = this.#chunk.subarray(SLICE_BYTES);
       } while (this.#chunk.length > 0 && clock.now() < until);
       this.#settleAt = clock.now() + SILENCE_MS;
@@ -183,6 +183,14 @@ export class LogFileSource implements KillSource {
 
   close(): void {
     this.#tail.close();
+  }
+
+  #push(lines: Buffer): void {
+    try {
+      this.#reports.push(lines);
+    } catch (error) {
+      this.#context.untold(`the ${lines.length} bytes after byte ${this.#reports.settledAt}`, error);
+    }
   }
 
   #observe(now: number): void {

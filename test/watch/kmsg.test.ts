@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { CaptureClock } from '../../src/capture/clock.ts';
 import { type KmsgDevice, KmsgReader } from '../../src/kernel/kmsg.ts';
+import type { Sighting } from '../../src/watch/kill-source.ts';
 import { KmsgSource } from '../../src/watch/kmsg.ts';
 import { captureOptions } from '../capture/capture-options.ts';
 
@@ -9,6 +10,9 @@ import { captureOptions } from '../capture/capture-options.ts';
 class Bench {
   readonly source: KmsgSource;
   readonly counted = new Map<string, number>();
+  readonly untold: string[] = [];
+  readonly told: Sighting[] = [];
+  cgroupOf = (): string | undefined => undefined;
   now = 1_000;
   readonly #records: string[] = [];
   #written = 0;
@@ -27,10 +31,11 @@ class Bench {
       {
         options: captureOptions({}),
         clock: new CaptureClock(() => this.now, Date.now),
-        cgroupOf: () => undefined,
+        cgroupOf: () => this.cgroupOf(),
         silenceMs: () => 0,
         untaken: () => 0,
         post: () => {},
+        untold: (where) => this.untold.push(where),
         add: (name, n) => this.counted.set(name, (this.counted.get(name) ?? 0) + n),
       },
       (_path, observer, after) => new KmsgReader(device, observer, after),
@@ -42,14 +47,42 @@ class Bench {
       this.#records.push(`6,${this.#written},${this.#written},-;a record\n`);
   }
 
+  /** In the kernel's own words. */
+  say(text: string): void {
+    this.#records.push(`6,${this.#written},${this.#written},-;${text}\n`);
+    this.#written++;
+  }
+
   turn(): void {
     this.source.read(() => true);
     this.source.understand();
-    this.source.tell();
+    this.told.push(...(this.source.tell()?.sightings ?? []));
   }
 }
 
 describe("the kernel's log", () => {
+  it('has a record that by a mistake of ours cannot be understood: that is said, and those after it are understood', () => {
+    const bench = new Bench();
+    bench.source.open(undefined);
+    bench.cgroupOf = () => {
+      throw new Error('a mistake');
+    };
+    const sizes =
+      'total-vm:1kB, anon-rss:1kB, file-rss:0kB, shmem-rss:0kB, UID:0 pgtables:1kB oom_score_adj:0';
+    bench.say(`Memory cgroup out of memory: Killed process 7 (java) ${sizes}`);
+    bench.say('Tasks in /a are going to be killed due to memory.oom.group set');
+    bench.say(`Memory cgroup out of memory: Killed process 8 (java) ${sizes}`);
+    bench.say(`Out of memory: Killed process 9 (java) ${sizes}`);
+    bench.turn();
+    bench.turn();
+    assert.deepEqual(bench.untold, ['record 2']);
+    assert.deepEqual(
+      bench.told.flatMap(({ report }) => report.victims.map(({ pid }) => pid)),
+      [7, 9],
+    );
+    assert.deepEqual(bench.source.place, { sequence: 3 });
+  });
+
   it('is read on at once as long as there is more: without poll(2) nobody else says so', () => {
     const bench = new Bench();
     assert.deepEqual(bench.source.open(undefined), { works: true });

@@ -104,6 +104,7 @@ class Bench {
         silenceMs: () => 0,
         untaken: () => this.untaken,
         post: (message) => this.posted.push(message),
+        untold: (_where, error) => assert.fail(error as Error),
         add: (name, n) => this.counted.set(name, (this.counted.get(name) ?? 0) + n),
       },
       undefined,
