@@ -65,6 +65,8 @@ export class LineScanner {
         const start = linesBack(data, Math.min(hit, data.length), this.#decoder.linesBefore, at);
         if (start > at) {
           this.#taker.skipped();
+          // If there was one, its end is passed.
+          this.#overlong = false;
           this.#lines += countNewlines(data, at, start);
           at = start;
         }
