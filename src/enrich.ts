@@ -84,12 +84,17 @@ export class Enricher {
     for (const incident of incidents)
       if (this.concerns(incident)) concerned.push(incident);
       else this.#options.observer.enriched(incident);
-    if (concerned.length > 0) this.#track(this.#enrich(concerned).then((late) => this.#completeLate(late)));
+    if (concerned.length > 0)
+      this.#track(
+        concerned,
+        this.#enrich(concerned).then((late) => this.#completeLate(late)),
+      );
   }
 
   /** Outlines of incidents of an earlier run whose pods were not found then: they are not held, and completed if they are found now. */
   resume(incidents: readonly Incident[]): void {
-    this.#track(this.#completeLate(incidents.filter((incident) => this.concerns(incident))));
+    const concerned = incidents.filter((incident) => this.concerns(incident));
+    this.#track(concerned, this.#completeLate(concerned));
   }
 
   /** Completes what is being looked up with what is known by now. */
@@ -98,9 +103,14 @@ export class Enricher {
     await Promise.all(this.#running);
   }
 
-  #track(work: Promise<void>): void {
-    this.#running.add(work);
-    void work.finally(() => this.#running.delete(work));
+  /** Should it fail where nothing can, their deliveries go out when they have been held for long enough. */
+  #track(incidents: readonly Incident[], work: Promise<void>): void {
+    const ended = work
+      .catch((error) => {
+        for (const { id } of incidents) this.#options.observer.enrichFailed(id, reasonOf(error));
+      })
+      .finally(() => this.#running.delete(ended));
+    this.#running.add(ended);
   }
 
   /** @returns those of which something was not found in time */
@@ -172,10 +182,7 @@ export class Enricher {
     try {
       return await finder.find(incident, signal);
     } catch (error) {
-      this.#options.observer.enrichFailed(
-        incident.id,
-        error instanceof Error ? error.message : String(error),
-      );
+      this.#options.observer.enrichFailed(incident.id, reasonOf(error));
       return undefined;
     }
   }
@@ -202,4 +209,8 @@ function outlineOf({ memory: _, tasks: __, ...rest }: Incident): Incident {
 /** More than why nothing is known. */
 function tellsAnything({ identity }: Finding): boolean {
   return identity.container !== undefined || identity.k8s !== undefined;
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

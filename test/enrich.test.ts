@@ -23,6 +23,7 @@ function setup(find: Finder['find'], others: readonly Finder[] = []) {
   const history = new Map<string, Incident>();
   const happened: string[] = [];
   const transactions: number[] = [];
+  const broken = { store: false };
   const say = (what: string) => (incident: Incident) =>
     happened.push(`${what} ${incident.id.split(':')[1]} ${incident.k8s?.pod?.name}`);
   const finder: Finder = { concerns: ({ k8s }) => k8s?.pod?.uid !== undefined && !k8s.pod.name, find };
@@ -30,6 +31,7 @@ function setup(find: Finder['find'], others: readonly Finder[] = []) {
     finders: [...others, finder],
     timeoutMs: 2000,
     complete: (completions) => {
+      if (broken.store) throw new Error('a mistake in the store');
       transactions.push(completions.length);
       return completions.map(({ id, change }) => {
         const stored = history.get(id);
@@ -48,7 +50,7 @@ function setup(find: Finder['find'], others: readonly Finder[] = []) {
     for (const incident of incidents) history.set(incident.id, incident);
     enricher.enrich(incidents);
   };
-  return { time, history, happened, transactions, enricher, enrich };
+  return { time, history, happened, transactions, broken, enricher, enrich };
 }
 
 /** Answers `finding` when told to, else nothing for as long as it may. */
@@ -89,6 +91,18 @@ describe('an incident is completed', () => {
     assert.deepEqual(happened.length, 1);
     assert.equal(time.timers, 0);
     assert.deepEqual(history.get(containerKill().id), containerKill());
+  });
+
+  it('not at all by a store that fails: that is said, and ends nothing', async () => {
+    const { time, happened, broken, enricher, enrich } = setup(async () => NAMED);
+    broken.store = true;
+    enrich(bare());
+    await time.rest();
+    broken.store = false;
+    enrich(bare(2));
+    await time.rest();
+    assert.deepEqual(happened, ['a mistake in the store', 'enriched 2 shop-1']);
+    await enricher.close();
   });
 
   it('once more when the pod is found later, and the reason is taken back', async () => {
