@@ -136,7 +136,7 @@ export class Assembler {
       case 'kill':
         this.#kill(record, seen);
         break;
-      case 'sharing':
+      case 'together':
         // Of a kill that was not seen there is nothing to add it to.
         if (this.#draft?.killed && this.#draft.victimCount < MOST_VICTIMS)
           this.#draft.take(record, { ...seen, kind: 'kill', memory: {} });

@@ -255,9 +255,9 @@ test('before 5.1 a child that dies in place of the chosen process comes from bel
   assert.equal(report('/pod/a', '/pod')?.victims[0]?.cgroup, undefined, 'which container is not said');
 });
 
-test('before 4.8 the kernel names those who die because they share the memory of its victim', () => {
+test('before 4.8 the kernel names those who die because they share the memory of its victim, Virtuozzo those it kills in rage', () => {
   const kill = 'Killed process 9 (jsvc) total-vm:8kB, anon-rss:4kB, file-rss:0kB';
-  const sharing = ['Kill process 10 (jsvc) sharing same memory', 'Kill process 11 (sh) sharing same memory'];
+  const sharing = ['Kill process 10 (jsvc) sharing same memory', 'Rage kill process 11 (sh)'];
   const lines = (...texts: string[]) => texts.map((text, at) => `4,${at},${at},-;${text}`);
   const { reports } = assemble(
     lines(

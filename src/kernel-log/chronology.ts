@@ -102,5 +102,5 @@ function pair(first: string, second: string): number {
 }
 
 function isHeader({ text }: LogRecord): boolean {
-  return text.includes(' invoked oom-killer: ');
+  return text.includes(' invoked oom-killer');
 }

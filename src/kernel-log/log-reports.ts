@@ -185,7 +185,7 @@ export class LogReports implements LineTaker {
 
   #assemble(record: LogRecord): void {
     const host = this.#hostOf(record);
-    const kills = record.text.includes('Kill');
+    const kills = record.text.includes('Kill') || record.text.includes('OOM k');
     // A kill whose name holds newlines is known by the place of its last line.
     this.#sinceKill = kills ? 0 : this.#sinceKill + 1;
     host.assembler.push(

@@ -31,7 +31,7 @@ const SHIPPED =
   /^(?:(?:\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}\S*|\{[^{}]*\}|\[pod\/[^\]]*\]|std(?:out|err) [FP])\s+)+/;
 /** What only the kernel says, e.g. within an event of Kubernetes. */
 const WORDS =
-  /(?:Memory cgroup out|Out) of memory(?: \(oom_kill_allocating_task\))?: Kill|Killed process \d|oom-kill:constraint=/;
+  /(?:Memory cgroup out|Out) of memory(?: \(oom_kill_allocating_task\))?: Kill|(?:K|OOM k)illed process \d|oom-kill:constraint=/;
 const INFO = 6;
 
 /** What is tried first, and the clock by which logs without a year are dated. */

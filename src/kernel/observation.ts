@@ -61,8 +61,8 @@ export type Observation =
       readonly memory: VictimMemory;
       readonly oomScoreAdj?: number;
     }
-  /** Killed with the last victim, because it has the same memory. */
-  | { readonly kind: 'sharing'; readonly pid: number; readonly name: string }
+  /** Killed with the last victim, because it has the same memory or is as big. */
+  | { readonly kind: 'together'; readonly pid: number; readonly name: string }
   | { readonly kind: 'group'; readonly cgroup: string }
   | { readonly kind: 'already-exiting'; readonly pid: number }
   | { readonly kind: 'no-victim' }

@@ -60,7 +60,7 @@ const OLD_CHOICE = new RegExp(
   's',
 );
 const KILL = new RegExp(
-  `^(?:${PREFIX}: )?Killed process (\\d+),?(?: UID (\\d+),)? \\((.*)\\),?(?: UID (\\d+),)?(?: in VE "[^"]*")? ((?:total-vm|vsz):\\d+kB[^()]*)$`,
+  `^(?:${PREFIX}: )?Killed process (\\d+),?(?: UID (\\d+),)? \\((.*)\\),?(?: UID (\\d+),)?(?: (?:in )?VE "[^"]*")? ((?:total-vm|vsz):\\d+kB[^()]*)$`,
   's',
 );
 /** Before 2.6.28 it is a sentence, without sizes. */
@@ -74,15 +74,23 @@ const EXITING = new RegExp(
   `^(?:${PREFIX}: )?OOM victim (\\d+) \\(.*\\) is already exiting\\. Skip killing the task$`,
   's',
 );
-/** Before 4.8: processes that share the victim's memory die with it. */
-const SHARING = /^Kill process (\d+) \((.*)\)(?: in VE "[^"]*")? sharing same memory$/s;
+/** OpenVZ 6. A user beancounter holds the memory of a container, as a cgroup does. */
+const OPENVZ_HEADER = /^\d+ \((.*)\) invoked oom-killer in ub -?\d+ generation \d+ gfp (0x[0-9a-f]+)$/s;
+const OPENVZ_KILL =
+  /^(?:(Memory cgroup out of memory|Out of memory(?: \(oom_kill_allocating_task\))?)|Out of memory in (?:mem cgroup inside )?UB \d+): OOM killed process (\d+) \((.*)\) score -?\d+ vm:(\d+)kB, rss:\d+kB, swap:(\d+)kB$/s;
+/**
+ * Before 4.8: processes that share the victim's memory die with it. Virtuozzo 7 and later: others die with it that are as
+ * big, where kills follow each other fast.
+ */
+const TOGETHER =
+  /^(?:Kill process (\d+) \((.*)\)(?: in VE "[^"]*")? sharing same memory|Rage kill process (\d+) \((.*)\))$/s;
 const GROUP = /^Tasks in (\/.*) are going to be killed due to memory\.oom\.group set$/s;
 const OLD_CGROUPS = /^Task in (\/.*) killed as a result of limit of (\/(?:.*[^ ])?) *$/s;
 
 /** @returns undefined for a line that the OOM killer did not write */
 export function observe(text: string): Observation | undefined {
   if (text.length > LONGEST_RECORD) return undefined;
-  const seen = observeByStart(text) ?? (text.includes(' invoked oom-killer: ') ? header(text) : undefined);
+  const seen = observeByStart(text) ?? (text.includes(' invoked oom-killer') ? header(text) : undefined);
   // A terminal fills its lines with blanks, and they are copied along.
   return seen === undefined && text.charCodeAt(text.length - 1) === SPACE ? observe(text.trimEnd()) : seen;
 }
@@ -97,6 +105,7 @@ function observeByStart(text: string): Observation | undefined {
     case 0x4b: // K
     case 0x4d: // M
     case 0x4f: // O
+    case 0x52: // R
       if (/^Mem-[Ii]nfo:$/.test(text)) return { kind: 'node-statistics' };
       return text.startsWith('Memory cgroup stats for ') ? cgroupStatistics(text) : kill(text);
     case 0x44: // D
@@ -122,7 +131,7 @@ function observeByStart(text: string): Observation | undefined {
 }
 
 function header(text: string): Observation | undefined {
-  const found = HEADER.exec(text);
+  const found = HEADER.exec(text) ?? OPENVZ_HEADER.exec(text);
   if (!found) return undefined;
   const order = integer(found[3]);
   const oomScoreAdj = score(found[4]);
@@ -186,10 +195,20 @@ function kill(text: string): Observation | undefined {
       ...(chosen[4] !== undefined && { bareKill: true }),
     };
   }
-  const sharing = SHARING.exec(text);
-  const pid = pidOf(sharing?.[1] ?? EXITING.exec(text)?.[2]);
+  const openVz = OPENVZ_KILL.exec(text);
+  const together = TOGETHER.exec(text);
+  const pid = pidOf(openVz?.[2] ?? together?.[1] ?? together?.[3] ?? EXITING.exec(text)?.[2]);
   if (pid === undefined) return undefined;
-  return sharing ? { kind: 'sharing', pid, name: boundedName(sharing[2]) } : { kind: 'already-exiting', pid };
+  if (openVz)
+    return {
+      kind: 'kill',
+      prefix: openVz[1] === undefined ? 'cgroup' : (PREFIXES[openVz[1]] as KillPrefix),
+      pid,
+      name: boundedName(openVz[3]),
+      memory: definedOnly({ total_vm: kiB(openVz[4]), swap: kiB(openVz[5]) }),
+    };
+  if (together) return { kind: 'together', pid, name: boundedName(together[2] ?? together[4]) };
+  return { kind: 'already-exiting', pid };
 }
 
 /**

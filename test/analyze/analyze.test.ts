@@ -563,6 +563,28 @@ describe('older kernels', () => {
       k8s: { pod: { uid: '0f6c1f0e-7d3c-4d7a-9b1e-3a5f7c9d1e2b' }, qos: 'BestEffort' },
     });
   });
+
+  test('OpenVZ 6, deep in a log of other things', async () => {
+    const noise = 'Nov 21 03:14:14 node-7 nginx[812]: GET /api/v1/items\n'.repeat(1_000);
+    const kernel = 'Nov 21 03:14:15 node-7 kernel: [98765.432101]';
+    const kill = `${kernel} Out of memory in UB 101: OOM killed process 4242 (httpd) score 0 vm:8kB, rss:4kB, swap:0kB\n`;
+    const header = `${kernel} 4241 (php-cgi) invoked oom-killer in ub 101 generation 3 gfp 0x200d2\n`;
+    const [first, second, ...more] = await incidents(
+      noise + kill + noise + header + kill.replace('4242', '4243') + noise,
+    );
+    assert.equal(more.length, 0);
+    assert.partialDeepStrictEqual(
+      [first, second],
+      [
+        {
+          time: new Date(2026, 10, 21, 3, 14, 15).toISOString(),
+          process: { pid: 4242 },
+          oom: { scope: 'cgroup' },
+        },
+        { process: { pid: 4243, name: 'httpd' }, oom: { trigger: { name: 'php-cgi' } } },
+      ],
+    );
+  });
 });
 
 describe('damaged logs', () => {

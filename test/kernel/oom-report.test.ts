@@ -408,19 +408,47 @@ describe('who was killed', () => {
       });
   });
 
-  test('Virtuozzo and OpenVZ 7 name the container', () => {
-    for (const name of ['mysqld', 'x) in VE "1"'])
-      assert.deepEqual(
-        observe(
-          `Killed process 31 (${name}) in VE "104" total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB`,
-        ),
-        {
-          kind: 'kill',
-          pid: 31,
-          name,
-          memory: { total_vm: 8192, anon_rss: 4096, file_rss: 0, shmem_rss: 0 },
-        },
-      );
+  test('Virtuozzo and OpenVZ 7 and later name the container', () => {
+    for (const name of ['mysqld', 'x) in VE "1"', 'x) VE "1"'])
+      for (const container of ['in VE "104"', 'VE "104"'])
+        assert.deepEqual(
+          observe(
+            `Killed process 31 (${name}) ${container} total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB`,
+          ),
+          {
+            kind: 'kill',
+            pid: 31,
+            name,
+            memory: { total_vm: 8192, anon_rss: 4096, file_rss: 0, shmem_rss: 0 },
+          },
+        );
+  });
+
+  test('OpenVZ 6 has words of its own', () => {
+    for (const name of ['httpd', 'a) score 1', ') invoked oom-'])
+      assert.deepEqual(observe(`4242 (${name}) invoked oom-killer in ub 101 generation 3 gfp 0x200d2`), {
+        kind: 'header',
+        name,
+        gfpMask: '0x200d2',
+      });
+    for (const name of ['httpd', 'a) score 1', '', ': OOM killed'])
+      for (const [words, prefix] of [
+        ['Out of memory in UB 101', 'cgroup'],
+        ['Out of memory in mem cgroup inside UB 101', 'cgroup'],
+        ['Memory cgroup out of memory', 'cgroup'],
+        ['Out of memory', 'node'],
+        ['Out of memory (oom_kill_allocating_task)', 'allocating-task'],
+      ] as const)
+        assert.deepEqual(
+          observe(`${words}: OOM killed process 4242 (${name}) score 0 vm:8kB, rss:4kB, swap:2kB`),
+          { kind: 'kill', prefix, pid: 4242, name, memory: { total_vm: 8192, swap: 2048 } },
+        );
+    for (const text of [
+      'oom-killer in ub 101 generation 3 ends: task died',
+      'OOM killer in rage, 1 tasks killed in ub 101',
+      'OOM selected worst BC 101 (overdraft 1234):',
+    ])
+      assert.equal(observe(text), undefined);
   });
 
   for (const name of [
@@ -466,10 +494,16 @@ describe('who was killed', () => {
     for (const name of ['jsvc', 'a) sharing', ') in VE "1"'])
       for (const container of ['', ' in VE "104"'])
         assert.deepEqual(observe(`Kill process 12 (${name})${container} sharing same memory`), {
-          kind: 'sharing',
+          kind: 'together',
           pid: 12,
           name,
         });
+  });
+
+  test('those who die of rage, on Virtuozzo', () => {
+    for (const name of ['httpd', 'a) b', ''])
+      assert.deepEqual(observe(`Rage kill process 12 (${name})`), { kind: 'together', pid: 12, name });
+    assert.equal(observe('OOM killer in rage 1: 2 tasks killed'), undefined);
   });
 
   test('blanks at the end, from a terminal', () => {
