@@ -238,13 +238,15 @@ export class Assembler {
   #isMember(draft: ReportDraft, record: DraftRecord, seen: Observation & { kind: 'kill' }): boolean {
     if (isLater(record, draft, GROUP_GAP_US) || draft.victimCount >= MOST_VICTIMS) return false;
     if (draft.knows(seen.pid)) return true;
-    if (draft.killed && seen.prefix !== draft.prefix && seen.prefix !== undefined) return false;
+    if (draft.prefix !== undefined && seen.prefix !== undefined && seen.prefix !== draft.prefix) return false;
     const cgroup = this.#options.cgroupOf?.(seen.pid);
     return cgroup === undefined || isWithin(cgroup, draft.group as string);
   }
 
   #group(record: DraftRecord, seen: Observation & { kind: 'group' }): void {
     const draft = this.#draft;
+    if (this.#options.excerpt && isWithin(draft?.head.taskCgroup ?? seen.cgroup, seen.cgroup))
+      draft?.killChosen();
     if (draft !== undefined && draft.group === undefined && (draft.killed || draft.exiting)) {
       draft.take(record, seen);
       return;

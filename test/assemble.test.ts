@@ -462,6 +462,17 @@ describe('scopes', () => {
     }
   });
 
+  test('openEuler 4.19 names it only in words', () => {
+    const { reports } = assemble(
+      log(
+        'oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=x,mems_allowed=0-1,task=p1,pid=1,uid=7',
+        'Memory cgroup out of memory: Kill process 1 (p1) score 1984 or sacrifice child',
+        'Killed process 1 (p1) total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB',
+      ),
+    );
+    assert.partialDeepStrictEqual(reports, [{ oom: { scope: 'cgroup' }, victims: [{ pid: 1, userId: 7 }] }]);
+  });
+
   test('CONSTRAINT_NONE with a cgroup is that cgroup', () => {
     const { reports } = assemble(log(header('a'), choice(1, '/a/b', 'CONSTRAINT_NONE'), kill(1)));
     assert.partialDeepStrictEqual(reports[0]?.oom, { scope: 'cgroup', limit_cgroup: '/a' });
@@ -549,6 +560,17 @@ describe('an excerpt of a log', () => {
       victims: [{ pid: 1, name: 'p1', userId: 0, cgroup: '/a/b' }],
     });
     assert.match(report?.unknown.victims ?? '', /not that it was killed$/);
+  });
+
+  test('also when its group is', () => {
+    const reports = excerpt(choice(1), group('/a'), kill(2), choice(3), group('/c'), kill(4));
+    assert.deepEqual(pids(reports), [[1, 2], [3], [4]]);
+    assert.deepEqual(
+      reports.map(({ oom }) => oom.group_kill),
+      [true, false, true],
+    );
+    assert.equal(reports[0]?.victims[0]?.cgroup, '/a/b');
+    assert.match(reports[0]?.unknown.victims ?? '', /not that it was killed$/);
   });
 });
 

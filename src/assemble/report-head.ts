@@ -154,7 +154,9 @@ export class ReportHead {
 
   #scope(prefix: KillPrefix | undefined, unknown: Record<string, string>): OomScope {
     if (this.#header?.order === -1) return 'sysrq';
-    if (this.#choice?.limitCgroup !== undefined || this.#oldCgroups !== undefined) return 'cgroup';
+    // openEuler 4.19 names no cgroup in its choice, and CONSTRAINT_NONE.
+    if (this.#choice?.limitCgroup !== undefined || this.#oldCgroups !== undefined || prefix === 'cgroup')
+      return 'cgroup';
     switch (this.#choice?.constraint) {
       case undefined:
         break;
@@ -169,7 +171,7 @@ export class ReportHead {
       default:
         return 'unknown';
     }
-    if (prefix === 'cgroup' || prefix === 'cpuset') return prefix;
+    if (prefix === 'cpuset') return 'cpuset';
     if (prefix === 'memory-policy') return 'mempolicy';
     if (prefix === undefined) {
       unknown['oom.scope'] = 'the kernel printed the kill without its reason';
