@@ -4,6 +4,7 @@ import type { Incident, IncidentHost } from '../incident.ts';
 import type { LogRecord } from '../kernel-log/decoder.ts';
 import { LogReports, loggedId } from '../kernel-log/log-reports.ts';
 import type { CapturedProcess } from '../processes/captured-process.ts';
+import { objectsInLines } from './one-line-json.ts';
 
 export interface AnalyzeOptions {
   /** Milliseconds since the epoch: logs without a year are dated by it. */
@@ -32,7 +33,7 @@ export async function* analyze(
 ): AsyncGenerator<Incident> {
   const analysis = new LogAnalysis(options);
   try {
-    for await (const chunk of input) yield* analysis.push(chunk);
+    for await (const chunk of objectsInLines(input)) yield* analysis.push(chunk);
   } finally {
     // Also where it breaks off: a packed log that is still written to has no end.
     yield* analysis.end();

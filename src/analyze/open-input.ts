@@ -35,7 +35,7 @@ export async function* untilAborted(
 
 /** The bytes themselves, or what is packed in them: gzip (RFC 1952) is known by its first two bytes. */
 export async function* unpacked(input: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  const { first, whole } = await peek(input, 2);
+  const { first, whole } = await peek(input, atLeast(2));
   if (first[0] !== 0x1f || first[1] !== 0x8b) {
     yield* whole;
     return;
@@ -57,7 +57,7 @@ export async function* unpacked(input: AsyncIterable<Buffer>): AsyncGenerator<Bu
 
 /** Text as UTF-8 without a byte order mark. PowerShell redirects into UTF-16 with one. */
 export async function* asUtf8(input: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  const { first, whole } = await peek(input, 3);
+  const { first, whole } = await peek(input, atLeast(3));
   if (first[0] === 0xff && first[1] === 0xfe) {
     const decoder = new TextDecoder('utf-16le');
     for await (const chunk of whole) yield Buffer.from(decoder.decode(chunk, { stream: true }));
@@ -70,14 +70,18 @@ export async function* asUtf8(input: AsyncIterable<Buffer>): AsyncGenerator<Buff
   }
 }
 
-/** At least so many of the first bytes, where there are so many; `whole` has them, too. */
-async function peek(
+function atLeast(count: number): (first: Buffer) => boolean {
+  return ({ length }) => length >= count;
+}
+
+/** The first bytes until they are enough or there are no more; `whole` has them, too. */
+export async function peek(
   input: AsyncIterable<Buffer>,
-  count: number,
+  isEnough: (first: Buffer) => boolean,
 ): Promise<{ readonly first: Buffer; readonly whole: AsyncIterable<Buffer> }> {
   const chunks = input[Symbol.asyncIterator]();
   let first: Buffer = Buffer.alloc(0);
-  while (first.length < count) {
+  while (!isEnough(first)) {
     const next = await chunks.next();
     if (next.done) break;
     first = first.length === 0 ? next.value : Buffer.concat([first, next.value]);

@@ -41,6 +41,7 @@ export class JsonDecoder implements Decoder {
   line(line: string, at: number): LogRecord | undefined {
     const text = line.replace(/^\u001e/, '').trim();
     if (/^\{.*\},?$/s.test(text)) return parsedEntry(text.replace(/,$/, ''), at, this.#plain);
+    if (this.#open.length === 0 && /^\[.*\]$/s.test(text)) return parsedEntry(text, at, this.#plain);
     let rest = text;
     let record: LogRecord | undefined;
     while (/^[}\]]/.test(rest)) {
@@ -80,7 +81,7 @@ export class JsonDecoder implements Decoder {
 }
 
 /**
- * What one object says.
+ * What one object says, or a list of them.
  *
  * @param plain reads the text of an object that is neither dmesg's nor journald's; without it such are no records
  */
@@ -89,16 +90,36 @@ export function parsedEntry(
   at: number,
   plain: DecodeLine | undefined,
 ): DecodedLine | undefined {
-  let entry: unknown;
   try {
-    entry = JSON.parse(json);
+    return entryOf(JSON.parse(json), at, plain);
   } catch {
     return undefined;
   }
+}
+
+function entryOf(
+  entry: unknown,
+  at: number,
+  plain: DecodeLine | undefined,
+  depth = 0,
+): DecodedLine | undefined {
+  if (Array.isArray(entry))
+    return together(
+      entry.filter(isObject).map((element) => entryOf(element, at, plain, depth)),
+      at,
+    );
   if (!isObject(entry)) return undefined;
   if ('msg' in entry && 'pri' in entry) return dmesgEntry(entry, at);
   if ('_TRANSPORT' in entry) return journalEntry(entry, at);
-  return plain && shippedEntry(entry, at, plain);
+  return plain && shippedEntry(entry, at, plain, depth);
+}
+
+/** Several records in one line: what is not the first comes after it. */
+function together(records: readonly (LogRecord | undefined)[], at: number): DecodedLine | undefined {
+  const [first, ...more] = records
+    .flatMap((record) => (record === undefined ? [] : [record, ...(record.more ?? [])]))
+    .map((record, index) => ({ ...record, sequence: at + index, more: undefined }));
+  return first && { ...first, more };
 }
 
 function dmesgEntry(fields: Fields, sequence: number): LogRecord | undefined {
@@ -181,10 +202,10 @@ function shippedEntry(entry: Fields, at: number, plain: DecodeLine, depth = 0): 
   if (speaker !== undefined && !/^kern(?:el)?$/.test(speaker)) return undefined;
   const [text] = strings(fields, TEXT);
   if (text === undefined) {
-    const objects = depth < DEEPEST_TEXT ? [...fields.values()].filter(isObject) : [];
+    const inner = depth < DEEPEST_TEXT ? [...fields.values()] : [];
     return around(
       fields,
-      firstOf(objects, (inner) => inside(inner, at, plain, depth + 1)),
+      firstOf(inner, (value) => entryOf(value, at, plain, depth + 1)),
     );
   }
   const lines = text.trimEnd().split(/\r?\n/, MOST_LINES);
@@ -204,6 +225,7 @@ function around(
   record: DecodedLine | undefined,
 ): DecodedLine | undefined {
   if (record === undefined) return undefined;
+  const more = record.more?.flatMap((line) => around(fields, line) ?? []);
   const host = fields.get('host');
   const [name] = isObject(host)
     ? strings(new Map(Object.entries(host)), ['name', 'hostname'])
@@ -211,14 +233,11 @@ function around(
   const time = record.wallTime === undefined ? firstOf(TIME, (key) => timeOf(fields.get(key))) : undefined;
   return {
     ...record,
+    more,
     indent: undefined,
     host: record.host ?? name,
     ...(time && { wallTime: time.ms, wholeSeconds: time.wholeSeconds, doubt: time.doubt }),
   };
-}
-
-function inside(entry: Fields, at: number, plain: DecodeLine, depth: number): DecodedLine | undefined {
-  return '_TRANSPORT' in entry ? journalEntry(entry, at) : shippedEntry(entry, at, plain, depth);
 }
 
 function strings(fields: ReadonlyMap<string, unknown>, names: readonly string[]): string[] {

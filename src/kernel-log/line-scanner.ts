@@ -4,7 +4,7 @@ import { LineText } from './line-text.ts';
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
 /** No record of the kernel is as long in any format; what is longer is not looked at. */
-const LONGEST_LINE = 512 << 10;
+export const LONGEST_LINE = 512 << 10;
 
 type Searched = Pick<Decoder, 'needles' | 'linesBefore' | 'linesAfter'>;
 

@@ -182,6 +182,37 @@ const shipped: Readonly<Record<string, (records: readonly KernelRecord[]) => str
       message: record.text,
       syslog: { facility: 0, identifier: 'kernel' },
     })),
+  'journalctl -o json, a list in one line': (records) => JSON.stringify(records.map(journalEntry)),
+  'dmesg --json in one line': (records) =>
+    JSON.stringify({
+      dmesg: records.map((record) => ({
+        pri: record.level,
+        time: Number(seconds(record)),
+        msg: record.text,
+      })),
+    }),
+  'lines downloaded from Grafana': (records) =>
+    JSON.stringify(
+      records.map((record) => ({
+        line: renderers['syslog file, RFC 3164']?.({ ...record, text: record.text.replaceAll('\n', '#012') }),
+        timestamp: `${wall(record).getTime()}000000`,
+        date: wall(record),
+        fields: { job: 'syslog', pods: [{ name: 'a' }] },
+      })),
+    ),
+  'what Elasticsearch found': (records) =>
+    JSON.stringify({
+      took: 7,
+      _shards: { failures: [] },
+      hits: {
+        total: { value: records.length },
+        hits: records.map((record) => ({
+          _index: 'journal',
+          sort: [1],
+          _source: { message: record.text, '@timestamp': wall(record), host: { name: HOST } },
+        })),
+      },
+    }),
   'journal in Cloud Logging': (records) =>
     JSON.stringify(
       records.map((record) => ({
