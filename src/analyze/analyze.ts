@@ -14,6 +14,8 @@ export interface AnalyzeOptions {
   readonly bootId?: string;
   /** Whose log it is, where the log does not say it. */
   readonly host?: IncidentHost;
+  /** Whether it is to be left out: it was told already. */
+  isTold?(report: AssembledReport, stamp: LogRecord): boolean;
   /** Called once, at the end, also where that comes early. */
   finished?(summary: LogSummary): void;
 }
@@ -52,7 +54,10 @@ class LogAnalysis {
     this.#reports = new LogReports({
       now: () => options.now,
       pasted: true,
-      report: (report, stamp) => this.#incidents.push(this.#incident(report, stamp)),
+      report: (report, stamp) => {
+        const isTold = stamp !== undefined && options.isTold?.(report, stamp) === true;
+        if (!isTold) this.#incidents.push(this.#incident(report, stamp));
+      },
       noVictim: () => {
         this.#noVictims += 1;
       },

@@ -5,6 +5,7 @@ import type { Incident } from '../incident.ts';
 import { jsonLine } from '../json-line.ts';
 import { styleOf, type TextStream, terminalBlock } from '../message/terminal.ts';
 import { type AnalyzeOptions, analyze } from './analyze.ts';
+import { EarlierFiles } from './earlier-files.ts';
 import { asUtf8, openInput, unpacked, untilAborted } from './open-input.ts';
 import { Recurrences } from './recurrences.ts';
 
@@ -32,6 +33,7 @@ export interface AnalyzeIo {
 export async function runAnalyze(files: readonly string[], io: AnalyzeIo): Promise<number> {
   const now = (io.now ?? Date.now)();
   const rendered = renderer(io, now);
+  const earlier = new EarlierFiles();
   let lines = 0;
   let kills = 0;
   let noVictims = 0;
@@ -41,9 +43,11 @@ export async function runAnalyze(files: readonly string[], io: AnalyzeIo): Promi
   for (const file of files.length === 0 ? ['-'] : files) {
     const name = file === '-' ? 'standard input' : file;
     const killsBefore = kills;
+    earlier.next();
     try {
       const options: AnalyzeOptions = {
         now,
+        isTold: (report, stamp) => earlier.told(report, stamp),
         ...(file === DEFAULT_PATHS.kmsg && thisMachine(now)),
         finished: (summary) => {
           lines += summary.lines;

@@ -3,10 +3,10 @@ import { writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough, Readable, Writable } from 'node:stream';
-import { type TestContext, test } from 'node:test';
+import { describe, type TestContext, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { type AnalyzeForm, runAnalyze } from '../../src/analyze/run.ts';
-import { fixture } from '../kmsg-fixture.ts';
+import { fixture, fixtures } from '../kmsg-fixture.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { assertValidIncident } from '../validate-incident.ts';
 
@@ -98,6 +98,49 @@ test('the text counts what was killed before, through all files', async (t) => {
     'no earlier kill of java on node-7 is known',
     '3rd kill of java on node-7 in 3 h',
   ]);
+});
+
+describe('a kill that several files tell', () => {
+  const pids = async (t: TestContext, ...logs: readonly string[]) => {
+    const { stdout } = await run(logs.map((log, index) => file(t, `${index}.log`, log)));
+    return stdout.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line).process.pid]));
+  };
+  const kill = (pid: number) =>
+    `Killed process ${pid} (java) total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB`;
+  const kern = (...kills: readonly [minute: number, pid: number][]) =>
+    kills
+      .map(
+        ([minute, pid]) =>
+          `2026-11-21T03:0${minute}:00.100000+00:00 node-7 kernel: [  ${minute}00.123456] Out of memory: ${kill(pid)}\n`,
+      )
+      .join('');
+  const journal = (...kills: readonly [minute: number, pid: number][]) =>
+    kern(...kills).replaceAll(/\.100000\+00:00|\[.*?\] /g, (found) => (found.startsWith('.') ? 'Z' : ''));
+
+  test('is told once: syslog and kern.log, rotated files that overlap, other formats', async (t) => {
+    const dmesg = kern([1, 71]).replace(/^.*kernel: /, '');
+    for (const copy of [kern([1, 71]), journal([1, 71]), dmesg])
+      assert.deepEqual(await pids(t, kern([1, 71]), copy), [71], copy);
+    assert.deepEqual(await pids(t, kern([1, 71], [2, 72]), kern([2, 72], [3, 73])), [71, 72, 73]);
+    assert.deepEqual(await pids(t, kern([2, 72], [3, 73]), kern([1, 71], [2, 72])), [72, 73, 71]);
+  });
+
+  test('is not one with any other', async (t) => {
+    const one = kern([1, 71]);
+    for (const other of [
+      one.replace('node-7', 'node-8'),
+      one.replace('anon-rss:4', 'anon-rss:5'),
+      one.replace('(java)', '(node)'),
+      one.replace('100.123456', '100.123457'),
+      journal([2, 71]),
+      `[  100.123457] Out of memory: ${kill(71)}\n`,
+      `Out of memory: ${kill(71)}\n`,
+    ])
+      assert.deepEqual(await pids(t, one, other), [71, 71], other);
+    const all = fixtures().map(({ lines }) => lines.join('\n'));
+    const single = await Promise.all(all.map((log) => pids(t, log)));
+    assert.deepEqual(await pids(t, ...all), single.flat());
+  });
 });
 
 test('- is standard input', async () => {
