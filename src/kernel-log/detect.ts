@@ -1,3 +1,4 @@
+import { CsvFormat } from './csv.ts';
 import type { DecodeLine, Decoder } from './decoder.ts';
 import { decodeDmesg, dmesgDecoder } from './dmesg.ts';
 import { JournalFieldsDecoder } from './journal-fields.ts';
@@ -14,7 +15,7 @@ export interface DetectedFormat {
 
 /** Any program's line in a syslog file, in journalctl's short forms or in OpenWrt's log. */
 const SYSLOG =
-  /^(?:<\d{1,3}>)?(?:1 )?(?:(?:[A-Z][a-z]{2} )?\S{2,10} [ \d]?\d \d{2}:\d{2}:\d{2}|\d{4}-\d{2}-\d{2}(?:T| (?=\d{2}:\d{2}:\d{2}))\S+|[A-Z][a-z]{2} \d{4}-\d{2}-\d{2} \S+ \S+|\d{9,11}\.\d+ )/;
+  /^(?:<\d{1,3}>)?(?:1 )?(?:(?:[A-Z][a-z]{2} )?\S{2,10} [ \d]?\d \d{2}:\d{2}:\d{2}|\d{4}-\d{2}-\d{2}(?:T| (?=\d{2}:\d{2}:\d{2}))[^\s"]+|[A-Z][a-z]{2} \d{4}-\d{2}-\d{2} \S+ \S+|\d{9,11}\.\d+ )/;
 
 /**
  * Which format the first lines are in.
@@ -32,6 +33,8 @@ export function detectFormat(
   if (first === undefined) return undefined;
   if (/^\s*(?:[\u001e[]?\s*\{|\[\s*$)/.test(first))
     return { decoder: new JsonDecoder(pasted ? plainLine(now) : undefined), isKmsg: false };
+  const csv = pasted ? CsvFormat.of(first) : undefined;
+  if (csv) return { decoder: csv.decoder(plainLine(now)), isKmsg: false };
   const count = (matches: (line: string) => boolean) => lines.filter(matches).length;
   if (JournalFieldsDecoder.isFormatOf(lines))
     return { decoder: new JournalFieldsDecoder(now), isKmsg: false };
@@ -58,7 +61,7 @@ export function detectFormat(
 function isProgram(line: string): boolean {
   const time = SYSLOG.exec(line);
   if (!time) return false;
-  const name = /^ ?(?:\S*[^\s:] ){0,2}([\w./@()-]+)(?:\[\d+\])?: (?!<\d{1,3}>\[)/.exec(
+  const name = /^ ?(?:(?!"|\[ *\d+\.\d)\S*[^\s:] ){0,2}([\w./@()-]+)(?:\[\d+\])?: (?!<\d{1,3}>\[)/.exec(
     line.slice(time[0].length),
   );
   return name !== null && name[1] !== 'kernel';

@@ -7,20 +7,20 @@ import { parseWallTime, UNREADABLE_TIME } from './wall-time.ts';
 const PREFIX =
   /^(?:(?:(?!\d+:)(\S+): )?([a-z0-9]+) *: *([a-z]+) *: |<(\d{1,4})>|\*\* \d+ printk messages dropped \*\* )/;
 /**
- * `[   27.287451] `, with `<    0.000001>` of -d, or `[Sat Nov 21 03:14:15 2026] ` of -T in whatever language, or
+ * `[   27.287451] `, with `<    0.000001>` of -d or with that alone, or `[Sat Nov 21 03:14:15 2026] ` of -T in whatever language, or
  * `[Nov21 03:14] ` of -e
  */
 const BRACKET =
-  /^\[ *(?:(\d+)\.(\d{1,6})(?: <[ \d.]*>)?|([^\s\d+[\]][^[\]]{0,40}\d{2}:\d{2}:\d{2}[^[\]]{0,20})|[A-Z][a-z]{2}\d{2} \d{2}:\d{2}|\+[\d.]+)\](?: |(?=\[ *[TC]?\d+\]|-?\(\d))/;
+  /^\[ *(?:(\d+)\.(\d{1,6})s?(?: <[ \d.]*>)?|<[ \d.]*>|([^\s\d+[\]][^[\]]{0,40}\d{2}:\d{2}:\d{2}[^[\]]{0,20})|[A-Z][a-z]{2}\d{2} \d{2}:\d{2}|\+[\d.]+)\](?: |(?=\[ *[TC]?\d+\]|\[pid:|-?\(\d))/;
 /** `2026-11-21T03:14:15,000001+00:00 ` of --time-format iso, or `[2026-11-21T03:14:15.000001Z]: ` of talosctl */
 const ISO =
   /^(?:(\d{4}-\d{2}-\d{2}T[\d:]{8},\d{6}[+-]\d{2}:\d{2})|\[(\d{4}-\d{2}-\d{2}T[\d:]{8}[.\d]*Z)\]:) /;
 /**
  * CONFIG_PRINTK_CALLER: which task or CPU printed it. Some kernels print the CPU before the task; those of Android phones
- * `[2:       kswapd0:   85] ` or `(2)[85:kswapd0]`, whatever their makers chose.
+ * `[2:       kswapd0:   85] `, `(2)[85:kswapd0]` or `[pid:85,cpu2,kswapd0]`, whatever their makers chose.
  */
 const CALLER =
-  /^ ?(?:(?:\[ *\d+\] )?\[ *[TC]\d+\] |[A-Z]?\[\d+: *.{1,15}: *\d+\] |-?\(\d+\)\[\d+:.{1,15}?\] ?)/;
+  /^ ?(?:\[pid:\d+,cpu\d+,.{1,15}?\]|(?:\[ *\d+\] )?\[ *[TC]\d+\] |[A-Z]?\[\d+: *.{1,15}: *\d+\] |-?\(\d+\)\[\d+:.{1,15}?\] ?)/;
 
 export function dmesgDecoder(now: () => number): Decoder {
   return new LineDecoder((line, at) => decodeDmesg(line, at, now()));

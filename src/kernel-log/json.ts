@@ -111,7 +111,8 @@ function entryOf(
   if (!isObject(entry)) return undefined;
   if ('msg' in entry && 'pri' in entry) return dmesgEntry(entry, at);
   if ('_TRANSPORT' in entry) return journalEntry(entry, at);
-  return plain && shippedEntry(entry, at, plain, depth);
+  const fields = new Map(Object.entries(entry).map(([name, value]) => [name.toLowerCase(), value]));
+  return plain && shippedEntry(fields, at, plain, depth);
 }
 
 /** Several records in one line: what is not the first comes after it. */
@@ -166,7 +167,7 @@ function message(value: unknown): string | undefined {
 }
 
 /** In small letters, the likeliest first. */
-const TEXT = [
+export const TEXT: readonly string[] = [
   'message',
   'msg',
   'log',
@@ -178,9 +179,20 @@ const TEXT = [
   'body',
   'output',
   'stdout',
+  'syslogmessage',
 ];
 const HOST = ['_hostname', 'hostname', 'host', 'node', 'node_name', 'nodename', 'computer'];
-const TIME = ['timestamp', '@timestamp', 'time', 'ts', '_time', 'talos-time', 'date', 'lasttimestamp'];
+const TIME = [
+  'timestamp',
+  '@timestamp',
+  'time',
+  'ts',
+  '_time',
+  'talos-time',
+  'date',
+  'lasttimestamp',
+  'timegenerated',
+];
 /** Who says it, and by what way it came. */
 const SPEAKER = [
   '_transport',
@@ -195,9 +207,17 @@ const SPEAKER = [
   'logger',
 ];
 
-/** A line of a log in an object of a shipper's, with what stands around it: time and host. */
-function shippedEntry(entry: Fields, at: number, plain: DecodeLine, depth = 0): DecodedLine | undefined {
-  const fields = new Map(Object.entries(entry).map(([name, value]) => [name.toLowerCase(), value]));
+/**
+ * A line of a log in an object of a shipper's, with what stands around it: time and host.
+ *
+ * @param fields by their names in small letters
+ */
+export function shippedEntry(
+  fields: ReadonlyMap<string, unknown>,
+  at: number,
+  plain: DecodeLine,
+  depth = 0,
+): DecodedLine | undefined {
   const [speaker] = strings(fields, SPEAKER);
   if (speaker !== undefined && !/^kern(?:el)?$/.test(speaker)) return undefined;
   const [text] = strings(fields, TEXT);

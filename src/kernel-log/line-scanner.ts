@@ -1,6 +1,7 @@
 import type { Decoder } from './decoder.ts';
 import { LineText } from './line-text.ts';
 
+const NUL = 0x00;
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
 /** No record of the kernel is as long in any format; what is longer is not looked at. */
@@ -111,8 +112,11 @@ export class LineScanner {
     const skip = this.#overlong || end - start > LONGEST_LINE;
     this.#overlong = false;
     if (skip) return;
-    const isReturned = end > start && text.bytes[end - 1] === RETURN;
-    this.#taker.take(text.slice(start, isReturned ? end - 1 : end), this.#at + start);
+    // Where the power failed, a file system leaves NULs.
+    let first = start;
+    while (first < end && text.bytes[first] === NUL) first += 1;
+    const isReturned = end > first && text.bytes[end - 1] === RETURN;
+    this.#taker.take(text.slice(first, isReturned ? end - 1 : end), this.#at + start);
   }
 
   #isIdle(): boolean {

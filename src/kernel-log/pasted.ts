@@ -13,8 +13,10 @@ const COLOUR = /\u001b\[[\d;]*[Km]/g;
 const QUOTE =
   /^(?:[\s>|*"'`#+-]+|\d{1,7}(?:\t|[:|] ?|-(?=\D))|(?:[^\s:]*\/)?(?:syslog|messages|kern|dmesg)(?:[.-][^\s:/]*)?:(?:\d+:)?)+/;
 /** What closes a quote that was opened before the line. */
-const CLOSING = /["'`],?$/;
-const OPENING = /["'`]\s*$/;
+const CLOSING = /["'`],?$|\s*\|$/;
+/** What closes one that was opened before the words, in a table also the columns behind it. */
+const REST = /["'`],?$|(?<!["\\])"[,;\t].*$|\s*\|$/s;
+const OPENING = /["'`|]\s*$/;
 /** No word before it ends in a colon: it would be the program that says `kernel:`. */
 const KERNEL = /^(?:\S*[^\s:] +){0,8}?kernel: ?/;
 /** So long a start of a line is searched for that of a record. */
@@ -80,7 +82,7 @@ function unquoted(line: string): string {
   const plain = line.replace(COLOUR, '').replaceAll('\u00a0', ' ');
   const quote = QUOTE.exec(plain)?.[0] ?? '';
   const bare = plain.slice(quote.length).trimEnd();
-  return /["'`]/.test(quote) ? bare.replace(CLOSING, '') : bare;
+  return /["'`|]/.test(quote) ? bare.replace(CLOSING, '') : bare;
 }
 
 /** A record behind something that is no part of it. */
@@ -91,7 +93,7 @@ function embedded(bare: string, at: number, known: Known): DecodedLine | undefin
     if (tried > MOST_STARTS) return undefined;
     const before = bare.slice(0, index);
     // No program writes the kernel's priority.
-    if (PROGRAM.test(before) && !start.startsWith('<')) continue;
+    if (PROGRAM.test(before.replace(TIME, '')) && !start.startsWith('<')) continue;
     const record = known.decode(bare.slice(index), at);
     // What would go on below it stands behind the same things again.
     if (record !== undefined) return completed({ ...record, indent: undefined }, before, known);
@@ -120,7 +122,7 @@ function completed(record: DecodedLine, before: string, { headOf, now }: Known):
   if (before === '') return record;
   const head = headOf(`${before.trimEnd()} kernel: `);
   const host = record.host ?? head?.host;
-  const text = OPENING.test(before) ? record.text.replace(CLOSING, '') : record.text;
+  const text = OPENING.test(before) ? record.text.replace(REST, '') : record.text;
   if (record.wallTime !== undefined) return { ...record, host, text };
   const time = head?.wallTime === undefined ? parseWallTime(TIME.exec(before)?.[0] ?? '', now()) : undefined;
   const { wallTime, wholeSeconds, doubt } = time ? { ...time, wallTime: time.ms } : (head ?? record);

@@ -271,6 +271,8 @@ describe('what people hand over', () => {
     .map(({ text }) => text)
     .join('\n');
 
+  const quoted = (line: string) => `"${line.replaceAll('"', '""')}"`;
+
   for (const [title, text] of [
     ['quoted in a mail', each('dmesg', (line) => `> > ${line}`)],
     ['indented in a ticket', each('syslog file, RFC 3164', (line) => `    ${line}  `)],
@@ -323,6 +325,17 @@ describe('what people hand over', () => {
     ],
     ['from Samsung', each('dmesg --raw', (line) => line.replace(/] /, '] I[2:        kswapd0:   85] '))],
     ['from MediaTek', each('dmesg --raw', (line) => line.replace(/] /, '] (2)[85:kworker/0:1]'))],
+    ['from Huawei', each('dmesg', (line) => line.replace(/^\[(.*?)\] /, '<4>[$1s][pid:85,cpu2,kswapd0]'))],
+    [
+      'with differences of times alone',
+      each('dmesg', (line) => line.replace(/^\[.*?\]/, '[<    0.000001>]')),
+    ],
+    ['after a power failure', each('dmesg', (line) => `\0\0\0${line}`)],
+    ['in a table', each('dmesg', (line) => `| ${line} |`)],
+    [
+      'from Grafana, without the names of the columns',
+      each('dmesg', (line) => `2026-11-21 03:14:15.926,${quoted(line)},1795230855926000000,1795230855926_a`),
+    ],
     ['with blanks that do not break', each('dmesg', (line) => line.replaceAll(' ', '\u00a0'))],
     ["in the kernel's words alone", words],
   ] as const)
@@ -347,6 +360,44 @@ describe('what people hand over', () => {
       const wanted = before.startsWith('Nov') ? new Date(2026, 10, 21, 3, 14, 15).toISOString() : time;
       assert.equal(incident?.time, wanted, before);
     }
+  });
+
+  test('a line with a colon is no program because a time stands before it', async () => {
+    const kernel = readFileSync(
+      new URL('../fixtures/old-kernels/linux-3.10-rhel7.dmesg', import.meta.url),
+      'utf8',
+    );
+    const told = async (text: string) =>
+      (await incidents(text)).map(({ oom, victims }) => ({ oom, victims }));
+    for (const before of [
+      '2026-11-21T03:14:15.9260000Z ',
+      '2026-11-21T03:14:15.926000+00:00 i-0123456789abcdef0 ',
+      '2026-11-21 03:14:15: ',
+      '2026-11-21 03:14:15.926,"',
+    ])
+      assert.deepEqual(await told(kernel.replaceAll(/^/gm, before)), await told(kernel), before);
+  });
+
+  test('a table with the names of its columns', async () => {
+    const time = '2026-11-21T03:14:15.926Z';
+    const rows = (head: string, row: (line: string) => string) =>
+      `${head}\n${each('dmesg', (line) => row(quoted(line)))}\n`;
+    for (const [table, host] of [
+      [rows('Time,Line,tsNs,id', (line) => `${time},${line},1795230855926000000,1_a`), ''],
+      [rows('"labels","Time","Line"', (line) => `${quoted('{"job":"kern","a":"b,c"}')},${time},${line}`), ''],
+      [rows('TimeGenerated,Computer,SyslogMessage,x', (line) => `${time},node-7,${line},`), 'node-7'],
+      [rows('_time;host;_raw', (line) => `${time};node-7;${line}`), 'node-7'],
+      [rows('@timestamp\thost\tprogram\tmessage', (line) => `${time}\tnode-7\tkernel\t${line}`), 'node-7'],
+    ] as const) {
+      const found = await incidents(table);
+      assert.deepEqual(
+        found.map(({ victims, host, time }) => [victims[0]?.process, host.name, time]),
+        (await incidents(log('dmesg'))).map(({ victims }) => [victims[0]?.process, host, time]),
+        table.slice(0, 40),
+      );
+    }
+    const other = rows('time,program,message', (line) => `${time},sshd,${line}`);
+    assert.deepEqual(await incidents(other), []);
   });
 
   test('several formats, one below the other', async () => {
