@@ -42,6 +42,7 @@ interface Host {
   readonly assembler: Assembler;
   /** See `#clockOf`. */
   clock: number | undefined;
+  offsetUs: number;
 }
 
 /** The bytes of a log of the kernel, in whatever format -> kill reports. Pure; memory bounded by one report and one line. */
@@ -188,9 +189,8 @@ export class LogReports implements LineTaker {
     const kills = record.text.includes('Kill') || record.text.includes('OOM k');
     // A kill whose name holds newlines is known by the place of its last line.
     this.#sinceKill = kills ? 0 : this.#sinceKill + 1;
-    host.assembler.push(
-      record.timestampUs === undefined ? { ...record, timestampUs: this.#clockOf(record, host) } : record,
-    );
+    const timestampUs = this.#clockOf(record, host);
+    host.assembler.push(record.timestampUs === timestampUs ? record : { ...record, timestampUs });
     if (kills || record.text.includes('oom-k')) this.#stale = 0;
     if (this.idle) this.#stamps.clear();
     else if (this.#sinceKill <= STAMPS_AFTER_KILL && this.#stamps.size < MOST_STAMPS)
@@ -220,7 +220,7 @@ export class LogReports implements LineTaker {
       lines: !this.isKmsg,
       excerpt: this.#options.pasted === true,
     });
-    return { name, assembler, clock: undefined };
+    return { name, assembler, clock: undefined, offsetUs: 0 };
   }
 
   #all(): Assembler[] {
@@ -238,14 +238,18 @@ export class LogReports implements LineTaker {
     }
   }
 
-  /** The wall's clock in place of the kernel's: what matters is how much time lies between two records. */
-  #clockOf({ wallTime, wholeSeconds }: LogRecord, host: Host): number | undefined {
-    if (wallTime === undefined) return undefined;
+  /**
+   * The kernel's clock, or the wall's in its place, by what lay between them where a record had both: what matters is how
+   * much time lies between two records.
+   */
+  #clockOf({ timestampUs, wallTime, wholeSeconds }: LogRecord, host: Host): number | undefined {
+    if (wallTime === undefined) return timestampUs;
     const { clock } = host;
     const still = wholeSeconds && clock !== undefined && wallTime >= clock && wallTime - clock <= SECOND_MS;
     const now = still ? clock : wallTime;
     host.clock = now;
-    return now * 1000;
+    if (timestampUs !== undefined) host.offsetUs = timestampUs - now * 1000;
+    return timestampUs ?? now * 1000 + host.offsetUs;
   }
 }
 

@@ -400,6 +400,15 @@ describe('what people hand over', () => {
     assert.deepEqual(await incidents(other), []);
   });
 
+  test('lines without the stamp of the kernel between others', async () => {
+    const stamped = log('syslog file, RFC 3164').split('\n');
+    const between = stamped.map((line, index) => (index % 3 === 1 ? line.replace(/\[.*?\] /, '') : line));
+    assert.deepEqual(
+      (await incidents(between.join('\n'))).map(essence),
+      (await incidents(log('dmesg'))).map(essence),
+    );
+  });
+
   test('several formats, one below the other', async () => {
     const [dmesg, journal] = [log('dmesg'), log('journalctl -o short')];
     const parts = [`# dmesg\n\n${dmesg}\n`, `# journalctl -k\n\n${journal}\n`, `# dmesg -t\n\n${words}\n`];
