@@ -109,8 +109,9 @@ export class Assembler {
     } else if (this.#split) {
       const { text, pieces } = this.#split;
       const [separator] = separators;
+      const joined = isBetween(record, this.#split) ? text : `${text}${separator}${record.text}`;
       if (separator !== undefined && pieces < MOST_PIECES)
-        this.#split = { ...this.#split, text: `${text}${separator}${record.text}`, pieces: pieces + 1 };
+        this.#split = { ...this.#split, text: joined, pieces: pieces + 1 };
       else this.#giveUpSplit();
     }
     this.#pass(record);
@@ -281,8 +282,8 @@ export class Assembler {
     if (this.#split === undefined) return [];
     const { text, isWhole } = this.#split;
     if (text.startsWith('oom-kill:') && !text.includes(',task=')) return [''];
+    if (IN_PIECES.test(text) && !text.startsWith('oom-kill:')) return ['', ' '];
     if (!this.#options.excerpt) return ['\n'];
-    if (/^(?:Task in|Memory cgroup stats for) /.test(text)) return ['', ' '];
     if (isWhole) return SIZES.test(next) ? [SIZE.test(next) ? ' ' : ''] : [];
     return next.startsWith('total-vm:') ? [' ', '\n'] : ['\n', '', ' '];
   }
@@ -299,8 +300,23 @@ const ONLY_BEFORE_KILLS: ReadonlySet<Observation['kind']> = new Set<Observation[
 const SIZES =
   /^(?=.*\d)[-\w]{0,20}:?-?\d{0,16}(?:kB)?(?:,? (?:[a-z]+-rss|UID|pgtables|oom_score_adj):-?\d+(?:kB)?)*,?$/;
 const SIZE = /^(?:[a-z]+-rss|UID|pgtables|oom_score_adj):/;
+/** The kernel prints these piece by piece, and another processor's line can come between two. */
+const IN_PIECES = /^(?:oom-kill:constraint=|Tasks? in(?: |$)|Memory cgroup stats for )/;
+const PIECE =
+  /^(?:[,/]| ?killed\b| ?as a result of limit of\b| ?are going to be killed\b|:? ?(?:[a-z_]+:\d+KB|$))/;
 const SPLIT_START =
-  /^(?:oom-kill:constraint=|Task in \/|Memory cgroup stats for \/|(?:(?:Memory cgroup out|Out) of memory(?: \(oom_kill_allocating_task\))?: )?Kill(?:ed)? process \d+,?(?: UID \d+,)? \()/;
+  /^(?:oom-kill:constraint=|Tasks? in(?: \/| ?$)|Memory cgroup stats for \/|(?:(?:Memory cgroup out|Out) of memory(?: \(oom_kill_allocating_task\))?: )?Kill(?:ed)? process \d+,?(?: UID \d+,)? \()/;
+
+/** A record with a time of its own is no piece of a line that a window broke. */
+function isBetween({ timestampUs, text }: DraftRecord, split: Split): boolean {
+  return (
+    IN_PIECES.test(split.text) &&
+    timestampUs !== undefined &&
+    timestampUs !== split.record.timestampUs &&
+    !split.text.endsWith('=') &&
+    !PIECE.test(text)
+  );
+}
 
 /** A process is killed for the limit of its own cgroup or of one above it. */
 function isCut(seen: Observation): boolean {

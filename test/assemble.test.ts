@@ -487,6 +487,42 @@ describe('lines in pieces', () => {
     assert.equal(reports[0]?.victims[0]?.cgroup, '/a/b');
   });
 
+  test("lines that the kernel prints piece by piece, with another processor's between", () => {
+    const pieces = (...parts: readonly string[]) => parts.flatMap((part) => ['usb 1-1: new device', part]);
+    for (const excerpt of [false, true]) {
+      const told = (...texts: readonly string[]) => assemble(log(...texts), { excerpt }).reports;
+      const [report] = told(
+        header('a'),
+        ...pieces('oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null)', ',cpuset='),
+        'x.scope',
+        ...pieces(',mems_allowed=0', ',oom_memcg=/a,task_memcg=/a/b', ',task=p1,pid=1,uid=0'),
+        kill(1),
+        ...pieces('Tasks in /a', ' are going to be killed due to memory.oom.group set'),
+        kill(2),
+      );
+      assert.partialDeepStrictEqual(report, {
+        oom: { scope: 'cgroup', limit_cgroup: '/a', group_kill: true },
+        victims: [
+          { pid: 1, cgroup: '/a/b' },
+          { pid: 2, cgroup: '/a' },
+        ],
+      });
+      const [old] = told(
+        header('a'),
+        ...pieces('Task in ', '/a/b', ' killed', ' as a result of limit of ', '/a'),
+        'memory: usage 4kB, limit 4kB, failcnt 0',
+        ...pieces('Memory cgroup stats for /a', ': cache:4KB rss:8KB'),
+        'Memory cgroup out of memory: Kill process 1 (p1) score 9 or sacrifice child',
+        kill(1, 'p1', ''),
+      );
+      assert.partialDeepStrictEqual(old, {
+        oom: { scope: 'cgroup', limit_cgroup: '/a', limit: 4096 },
+        victims: [{ pid: 1, cgroup: '/a/b' }],
+        memory: { cache: 4096, rss: 8192 },
+      });
+    }
+  });
+
   test('names that a log broke at their newlines', () => {
     const broken = (text: string) => text.split('\n');
     const { reports } = assemble(
@@ -501,7 +537,8 @@ describe('lines in pieces', () => {
 });
 
 describe('an excerpt of a log', () => {
-  const excerpt = (...texts: readonly string[]) => assemble(log(...texts), { excerpt: true }).reports;
+  const excerpt = (...texts: readonly (string | number)[]) =>
+    assemble(log(...texts), { excerpt: true }).reports;
   const cut = 'Out of memory: Killed process 7, UID 48, (httpd)';
 
   test('the start of a kill is one, whatever follows', () => {
@@ -533,8 +570,13 @@ describe('an excerpt of a log', () => {
     ];
     const [whole] = excerpt(header('a'), ...lines);
     for (const width of [150, 140, 120, 95, 88, 60]) {
-      const broken = lines.flatMap((line) => line.match(new RegExp(`.{1,${width}}`, 'g')) ?? []);
-      const [report, ...more] = excerpt(header('a'), ...broken.map((line) => line.trim()));
+      // The pieces of a line have its time.
+      const broken = lines.flatMap((line) =>
+        [...line.matchAll(new RegExp(`.{1,${width}}`, 'g'))].flatMap(([piece], index) =>
+          index === 0 ? [piece.trim()] : [-1, piece.trim()],
+        ),
+      );
+      const [report, ...more] = excerpt(header('a'), ...broken);
       assert.equal(more.length, 0);
       assert.deepEqual([report?.oom, report?.memory], [whole?.oom, whole?.memory], String(width));
     }
