@@ -34,6 +34,8 @@ const ABANDONED_US = 60_000_000;
 /** A name holds at most 15 newlines. */
 const MOST_PIECES = 16;
 const MOST_VICTIMS = 10_000;
+/** As many processors may be at it. */
+const MOST_WAITING = 64;
 
 /** The start of a line that may go on in the next record. */
 interface Split {
@@ -57,6 +59,8 @@ interface Split {
 export class Assembler {
   readonly #options: AssemblerOptions;
   #draft: ReportDraft | undefined;
+  /** Before 4.2 cgroups run out of memory side by side: whom one chose while the kill of another was still to come. */
+  readonly #waiting = new Map<number, ReportDraft>();
   #split: Split | undefined;
   #sequence: number | undefined;
 
@@ -66,12 +70,13 @@ export class Assembler {
 
   /** Something has begun and not been told: a kill that group members may follow, or a header whose kill may follow. */
   get open(): boolean {
-    return this.#draft !== undefined || this.#split?.seen !== undefined;
+    return this.#draft !== undefined || this.#waiting.size > 0 || this.#split?.seen !== undefined;
   }
 
   /** Sequence number of the first record of what is open: a reader that starts again there misses nothing. */
   get openSince(): number | undefined {
-    return this.#draft?.firstSequence;
+    const [waiting] = this.#waiting.values();
+    return (waiting ?? this.#draft)?.firstSequence;
   }
 
   /** The last process killed in the report that is held back. */
@@ -120,12 +125,14 @@ export class Assembler {
   /** The kernel has been silent for a while: a kill that was seen is told now. */
   settle(): void {
     this.#giveUpSplit();
+    this.#closeWaiting();
     if (this.#draft?.killed || this.#draft?.exiting) this.#close();
   }
 
   /** There will be no more records. */
   end(): void {
     this.#giveUpSplit();
+    this.#closeWaiting();
     this.#close();
   }
 
@@ -157,6 +164,7 @@ export class Assembler {
         );
         break;
       case 'old-choice':
+        this.#wait(record, seen.pid);
         this.#head(({ oldChoice }) => oldChoice === undefined || oldChoice.pid === seen.pid, record).take(
           record,
           seen,
@@ -217,13 +225,42 @@ export class Assembler {
 
   #close(): void {
     const draft = this.#draft;
-    if (this.#options.excerpt) draft?.killChosen();
-    const report = draft?.report();
     this.#draft = undefined;
+    if (draft !== undefined) this.#report(draft);
+  }
+
+  #report(draft: ReportDraft): void {
+    if (this.#options.excerpt) draft.killChosen();
+    const report = draft.report();
     if (report !== undefined) this.#options.report(report);
   }
 
+  /** Another process is chosen now. */
+  #wait(record: DraftRecord, pid: number): void {
+    const draft = this.#collecting;
+    const waiting = draft?.head.oldChoice?.pid;
+    if (draft === undefined || waiting === undefined || waiting === pid) return;
+    const [first] = this.#waiting.values();
+    const isOver = first !== undefined && isLater(record, first, ABANDONED_US);
+    if (isOver || this.#waiting.size >= MOST_WAITING) this.#closeWaiting();
+    this.#draft = undefined;
+    this.#waiting.set(waiting, draft);
+  }
+
+  #closeWaiting(): void {
+    const drafts = [...this.#waiting.values()];
+    this.#waiting.clear();
+    for (const draft of drafts) this.#report(draft);
+  }
+
   #kill(record: DraftRecord, seen: Observation & { kind: 'kill' }): void {
+    const waiting = this.#waiting.get(seen.pid);
+    if (waiting !== undefined && !isLater(record, waiting, ABANDONED_US)) {
+      this.#waiting.delete(seen.pid);
+      waiting.take(record, seen);
+      this.#report(waiting);
+      return;
+    }
     const draft = this.#draft;
     const belongs =
       draft !== undefined &&

@@ -255,6 +255,21 @@ test('before 5.1 a child that dies in place of the chosen process comes from bel
   assert.equal(report('/pod/a', '/pod')?.victims[0]?.cgroup, undefined, 'which container is not said');
 });
 
+test('before 4.2 cgroups run out of memory side by side', () => {
+  const chosen = (pid: number) =>
+    `Memory cgroup out of memory: Kill process ${pid} (p${pid}) score 9 or sacrifice child`;
+  const killed = (pid: number) => kill(pid, `p${pid}`, '');
+  for (const excerpt of [false, true]) {
+    const told = (...texts: readonly (string | number)[]) => assemble(log(...texts), { excerpt }).reports;
+    const reports = told(header('a'), chosen(1), chosen(2), chosen(3), killed(1), killed(3), killed(2));
+    assert.deepEqual(pids(reports).sort(), [[1], [2], [3]]);
+    assert.ok(reports.every(({ oom, unknown }) => oom.scope === 'cgroup' && unknown.victims === undefined));
+    assert.ok(reports.find(({ victims }) => victims[0]?.pid === 1)?.oom.header_seen);
+    const again = told(chosen(1), chosen(2), killed(2), 70_000, chosen(1), killed(1));
+    assert.deepEqual(pids(again), excerpt ? [[2], [1], [1]] : [[2], [1]]);
+  }
+});
+
 test('before 4.8 the kernel names those who die because they share the memory of its victim, Virtuozzo those it kills in rage', () => {
   const kill = 'Killed process 9 (jsvc) total-vm:8kB, anon-rss:4kB, file-rss:0kB';
   const sharing = ['Kill process 10 (jsvc) sharing same memory', 'Rage kill process 11 (sh)'];

@@ -233,7 +233,8 @@ export class LogReports implements LineTaker {
     if (!isAgain) this.#options.report(report, stamp);
     // In a storm one report follows the other and nothing is ever idle.
     for (const [sequence, stamp] of this.#stamps) {
-      const isWanted = stamp.host !== host && this.#hosts.get(stamp.host)?.assembler.open;
+      const { open = false, openSince = Infinity } = this.#hosts.get(stamp.host)?.assembler ?? {};
+      const isWanted = open && (stamp.host !== host || sequence >= openSince);
       if (sequence <= report.lastSequence && !isWanted) this.#stamps.delete(sequence);
     }
   }

@@ -624,6 +624,24 @@ describe('older kernels', () => {
     });
   });
 
+  test('kills side by side keep their times', async () => {
+    const kernel = (text: string, at: number) => `Nov 21 03:14:1${at} node-7 kernel: ${text}\n`;
+    const chosen = (pid: number) =>
+      `Memory cgroup out of memory: Kill process ${pid} (p) score 9 or sacrifice child`;
+    const killed = (pid: number) => `Killed process ${pid} (p) total-vm:8kB, anon-rss:4kB, file-rss:0kB`;
+    const log = [chosen(1), chosen(2), killed(1), killed(2), chosen(3), chosen(4), killed(4)];
+    const found = await incidents(log.map((text, index) => kernel(text, index < 4 ? 5 : 6)).join(''));
+    assert.deepEqual(
+      found.map(({ process, time }) => [process.pid, new Date(time).getSeconds()]),
+      [
+        [1, 15],
+        [2, 15],
+        [3, 16],
+        [4, 16],
+      ],
+    );
+  });
+
   test('OpenVZ 6, deep in a log of other things', async () => {
     const noise = 'Nov 21 03:14:14 node-7 nginx[812]: GET /api/v1/items\n'.repeat(1_000);
     const kernel = 'Nov 21 03:14:15 node-7 kernel: [98765.432101]';
