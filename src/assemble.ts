@@ -34,6 +34,8 @@ const ABANDONED_US = 60_000_000;
 /** A name holds at most 15 newlines. */
 const MOST_PIECES = 16;
 const MOST_VICTIMS = 10_000;
+/** The kernel frees the memory of a victim within some seconds. */
+const MOST_TOLD = 256;
 /** As many processors may be at it. */
 const MOST_WAITING = 64;
 
@@ -61,6 +63,8 @@ export class Assembler {
   #draft: ReportDraft | undefined;
   /** Before 4.2 cgroups run out of memory side by side: whom one chose while the kill of another was still to come. */
   readonly #waiting = new Map<number, ReportDraft>();
+  /** Who was killed last. */
+  #told: readonly number[] = [];
   #split: Split | undefined;
   #sequence: number | undefined;
 
@@ -170,6 +174,11 @@ export class Assembler {
           seen,
         );
         break;
+      case 'reaped':
+        // That of an earlier kill can come late.
+        if (this.#options.excerpt && !this.#told.includes(seen.pid)) this.#collecting?.take(record, seen);
+        this.#pass(record);
+        break;
       case 'no-victim':
         this.#noVictim(record);
         break;
@@ -232,7 +241,9 @@ export class Assembler {
   #report(draft: ReportDraft): void {
     if (this.#options.excerpt) draft.killChosen();
     const report = draft.report();
-    if (report !== undefined) this.#options.report(report);
+    if (report === undefined) return;
+    this.#told = [...report.victims.map(({ pid }) => pid), ...this.#told].slice(0, MOST_TOLD);
+    this.#options.report(report);
   }
 
   /** Another process is chosen now. */

@@ -52,7 +52,9 @@ export class ReportDraft {
   #columns: readonly string[] | undefined;
   #prefix: KillPrefix | undefined;
   readonly #tasks = new TaskTable();
+  /** It says who, where the kill does not. */
   #choiceRecord: DraftRecord | undefined;
+  #reaped: Seen<'reaped'> | undefined;
   #isAnnounced = false;
   readonly #victims = new Map<number, KernelVictim>();
   #groupMember: Kill | undefined;
@@ -120,7 +122,7 @@ export class ReportDraft {
   /** The kernel says whom it chose immediately before it kills: the line that says so is missing. */
   killChosen(): void {
     const { choice, oldChoice } = this.head;
-    const chosen = choice ?? oldChoice;
+    const chosen = choice ?? oldChoice ?? this.#reaped;
     if (this.killed || this.exiting || chosen === undefined || this.#choiceRecord === undefined) return;
     this.#isAnnounced = true;
     this.#kill({
@@ -139,11 +141,7 @@ export class ReportDraft {
       this.head.pageSize ?? this.#tasks.pageSize(first.pid, first.memory?.total_vm) ?? COMMONEST_PAGE_SIZE;
     const memory = this.head.memory(pageSize);
     const oom = this.head.oom(this.#prefix, this.group !== undefined, unknown);
-    if (this.#isAnnounced)
-      unknown.victims =
-        this.head.oldChoice === undefined
-          ? 'the log says whom the kernel chose, and not that it was killed'
-          : 'the log says whom the kernel chose, and not that it was killed: a child may have died in its place';
+    if (this.#isAnnounced) unknown.victims = this.#announcement();
     if (this.#tasks.cut) unknown.tasks = `the 200 with the most memory of ${this.#tasks.seen}`;
     if (this.#raw.dropped > 0) unknown.raw = `${this.#raw.dropped} more lines are left out`;
     return {
@@ -158,6 +156,12 @@ export class ReportDraft {
       raw: this.#raw.lines,
       ...(this.head.kernel !== undefined && { kernel: this.head.kernel }),
     };
+  }
+
+  #announcement(): string {
+    const { choice, oldChoice } = this.head;
+    const known = (choice ?? oldChoice) ? 'whom the kernel chose' : 'whose memory the kernel freed';
+    return `the log says ${known}, and not that it was killed${oldChoice ? ': a child may have died in its place' : ''}`;
   }
 
   #takes(record: DraftRecord, seen: Observation): boolean {
@@ -182,6 +186,11 @@ export class ReportDraft {
       case 'old-choice':
         this.#choiceRecord = record;
         return this.head.take(seen);
+      case 'reaped':
+        if (this.#choiceRecord !== undefined || this.killed) return false;
+        this.#choiceRecord = record;
+        this.#reaped = seen;
+        return true;
       case 'kill':
         this.#kill({ record, seen });
         return true;

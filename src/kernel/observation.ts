@@ -63,6 +63,8 @@ export type Observation =
     }
   /** Killed with the last victim, because it has the same memory or is as big. */
   | { readonly kind: 'together'; readonly pid: number; readonly name: string }
+  /** The memory of a killed process is freed, often before it is gone (since 4.6). */
+  | { readonly kind: 'reaped'; readonly pid: number; readonly name: string }
   | { readonly kind: 'group'; readonly cgroup: string }
   | { readonly kind: 'already-exiting'; readonly pid: number }
   | { readonly kind: 'no-victim' }

@@ -84,6 +84,7 @@ const OPENVZ_KILL =
  */
 const TOGETHER =
   /^(?:Kill process (\d+) \((.*)\)(?: in VE "[^"]*")? sharing same memory|Rage kill process (\d+) \((.*)\))$/s;
+const REAPED = /^oom_reaper: reaped process (\d+) \((.*)\), now anon-rss:\d+kB\b/s;
 const GROUP = /^Tasks in (\/.*) are going to be killed due to memory\.oom\.group set$/s;
 const OLD_CGROUPS = /^Task in (\/.*) killed as a result of limit of (\/(?:.*[^ ])?) *$/s;
 
@@ -123,6 +124,7 @@ function observeByStart(text: string): Observation | undefined {
       return text.startsWith('Free swap') ? nodeNumber(text) : undefined;
     case 0x6f: // o
       if (text.startsWith('oom-kill:')) return choice(text);
+      if (text.startsWith('oom_reaper: ')) return reaped(text);
       if (/^oom_kill_process: \d+ callbacks suppressed$/.test(text)) return { kind: 'suppressed' };
       return statistics(text);
     default:
@@ -233,6 +235,12 @@ function withoutSizes([, prefix, id, user, name]: RegExpExecArray): Observation 
         ...(userId !== undefined && { userId }),
         memory: {},
       };
+}
+
+function reaped(text: string): Observation | undefined {
+  const found = REAPED.exec(text);
+  const pid = pidOf(found?.[1]);
+  return pid === undefined ? undefined : { kind: 'reaped', pid, name: boundedName(found?.[2]) };
 }
 
 function prefixOf(words: string | undefined): { readonly prefix?: KillPrefix } {

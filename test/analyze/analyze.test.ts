@@ -756,6 +756,22 @@ describe('damaged logs', () => {
         String(words),
       );
     }
+    const header = (pid: number) =>
+      `[${pid}00.000001] p${pid} invoked oom-killer: gfp_mask=0x14200ca(GFP_HIGHUSER_MOVABLE), nodemask=(null), order=0, oom_score_adj=0`;
+    const reaped = (pid: number) =>
+      `[${pid}00.100001] oom_reaper: reaped process ${pid} (p${pid}), now anon-rss:0kB, file-rss:0kB, shmem-rss:0kB`;
+    const [first, second, ...more] = await incidents(
+      [1, 2].flatMap((pid) => [header(pid), reaped(pid)]).join('\n'),
+    );
+    assert.equal(more.length, 0);
+    assert.partialDeepStrictEqual(first, { process: { pid: 1, name: 'p1' }, oom: { header_seen: true } });
+    assert.match(first?.unknown?.victims ?? '', /whose memory the kernel freed, and not that it was killed$/);
+    assert.equal(second?.process.pid, 2);
+    const late = await incidents([header(1), ...old.slice(0, 2), header(2), reaped(1)].join('\n'));
+    assert.deepEqual(
+      late.map(({ process }) => process.pid),
+      [1],
+    );
     const exiting = '[ 1.000000] Out of memory: OOM victim 1 (p) is already exiting. Skip killing the task';
     const choice = grep(/oom-kill:/);
     assert.deepEqual(await incidents(`${choice}\n${exiting}`), []);

@@ -500,6 +500,15 @@ describe('who was killed', () => {
         });
   });
 
+  test('whose memory is freed', () => {
+    for (const name of ['java', 'a) b', ''])
+      assert.deepEqual(
+        observe(`oom_reaper: reaped process 12 (${name}), now anon-rss:0kB, file-rss:0kB, shmem-rss:0kB`),
+        { kind: 'reaped', pid: 12, name },
+      );
+    assert.equal(observe('oom_reaper: unable to reap pid:12 (java)'), undefined);
+  });
+
   test('those who die of rage, on Virtuozzo', () => {
     for (const name of ['httpd', 'a) b', ''])
       assert.deepEqual(observe(`Rage kill process 12 (${name})`), { kind: 'together', pid: 12, name });
