@@ -10,8 +10,9 @@ import { type HeadParser, octal } from './syslog.ts';
 import { parseWallTime } from './wall-time.ts';
 
 const COLOUR = /\u001b\[[\d;]*[Km]/g;
+/** Also the prompt of a serial console, behind which the kernel goes on writing. */
 const QUOTE =
-  /^(?:[\s>|*"'`#+-]+|\d{1,7}(?:\t|[:|] ?|-(?=\D))|(?:[^\s:]*\/)?(?:syslog|messages|kern|dmesg)(?:[.-][^\s:/]*)?:(?:\d+:)?)+/;
+  /^(?:\S+ login: (?=\[ *\d)|[\s>|*"'`#+-]+|\d{1,7}(?:\t|[:|] ?|-(?=\D))|(?:[^\s:]*\/)?(?:syslog|messages|kern|dmesg)(?:[.-][^\s:/]*)?:(?:\d+:)?)+/;
 /** What closes a quote that was opened before the line. */
 const CLOSING = /["'`],?$|\s*\|$/;
 /** What closes one that was opened before the words, in a table also the columns behind it. */
@@ -34,6 +35,8 @@ const SHIPPED =
 /** What only the kernel says, e.g. within an event of Kubernetes. */
 const WORDS =
   /(?:Memory cgroup out|Out) of memory(?: \(oom_kill_allocating_task\))?: Kill|(?:K|OOM k)illed process \d|oom-kill:constraint=/;
+/** What node-problem-detector says of the kernel's words. */
+const DETECTED = /\bReason:\w*OOMKilling Message:$/;
 const INFO = 6;
 
 /** What is tried first, and the clock by which logs without a year are dated. */
@@ -105,7 +108,9 @@ function words(bare: string, at: number, known: Known): DecodedLine {
   const shipped = SHIPPED.exec(bare)?.[0] ?? '';
   const rest = bare.slice(shipped.length);
   const said = WORDS.exec(rest)?.index ?? 0;
-  const start = KERNEL.exec(rest)?.[0].length ?? (PROGRAM.test(rest.slice(0, said)) ? 0 : said);
+  const before = rest.slice(0, said);
+  const isProgram = PROGRAM.test(before) && !DETECTED.test(before);
+  const start = KERNEL.exec(rest)?.[0].length ?? (isProgram ? 0 : said);
   const stamp = stampAt(rest, start);
   const record = {
     facility: KERN,

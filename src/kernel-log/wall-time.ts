@@ -3,8 +3,8 @@ import { monthIndex } from './month-names.ts';
 const DAY_MS = 86_400_000;
 
 const ISO = /^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}:\d{2})(?:[.,](\d{1,9}))?(Z|[+-]\d{2}:?\d{2})?$/;
-/** `Sat Nov 21 03:14:15 2026`, as ctime(3) writes it; some languages have the day first */
-const CTIME = /^\S+ +(\S+) +(\d{1,2}) (\d{2}):(\d{2}):(\d{2}) (\d{4})$/;
+/** `Sat Nov 21 03:14:15 2026`, as ctime(3) writes it, or with a zone, as crash(8) does; some languages have the day first */
+const CTIME = /^\S+ +(\S+) +(\d{1,2}) (\d{2}):(\d{2}):(\d{2})(?: ([A-Z]{3,5}))? (\d{4})$/;
 const DAY_FIRST = /^(\S+) +(\d{1,2}) +([^\s\d]\S*) /;
 /** `Nov 21 03:14:15`, RFC 3164; journalctl -o short-precise adds microseconds */
 const NO_YEAR = /^(\S+) +(\d{1,2}) (\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?$/;
@@ -35,7 +35,11 @@ export function parseWallTime(text: string, now: number): WallTime | undefined {
     return wallTime(ms, iso[3] === undefined, zone === '' ? NO_ZONE : undefined);
   }
   const ctime = CTIME.exec(text.replace(DAY_FIRST, '$1 $3 $2 '));
-  if (ctime) return wallTime(local(Number(ctime[6]), ctime, 1), true, NO_ZONE);
+  if (ctime) {
+    const at = local(Number(ctime[7]), ctime, 1);
+    if (ctime[6] !== 'UTC') return wallTime(at, true, NO_ZONE);
+    return wallTime(at - new Date(at).getTimezoneOffset() * 60_000, true, undefined);
+  }
   const short = NO_YEAR.exec(text);
   if (!short) return undefined;
   const fraction = Number((short[6] ?? '0').slice(0, 3).padEnd(3, '0'));

@@ -15,7 +15,7 @@ import {
   pidOf,
   score,
 } from './oom-numbers.ts';
-import { cgroupStatistics, freeLists, nodeNumber, numbers, statistics } from './oom-statistics.ts';
+import { cgroupStatistics, freeLists, nodeNumber, nodePages, numbers, statistics } from './oom-statistics.ts';
 
 export interface TaskRow {
   /** The thread that the row is about; not `tgid` when the first thread has exited. */
@@ -101,6 +101,8 @@ function observeByStart(text: string): Observation | undefined {
   switch (text.charCodeAt(0)) {
     case 0x5b: // [
       return table(text);
+    case 0x41: // A: before 2.6.28
+      return text.startsWith('Active:') ? nodePages(text.toLowerCase()) : undefined;
     case 0x43: // C
       return text.startsWith('CPU: ') ? cpu(text) : undefined;
     case 0x4b: // K

@@ -11,8 +11,9 @@ const UNLIMITED_32_KB = 8_589_934_588;
 const USAGE = /^(memory|swap|memory\+swap|kmem): usage (\d+)kB, limit (\d+)kB, failcnt (\d+)$/;
 const CGROUP_STATISTICS = /^Memory cgroup stats for (.*?): ?((?:[a-z_]+:\d+KB ?)*)$/s;
 const STATISTIC = /^[a-z][a-z0-9_]{0,60} \d+(?:\n|$)/;
-const NODE_PAGES = /^(?:\s*[a-z_]+:\d+)+\s*$/;
-const NODE_COUNT = /^(\d+) (total pagecache pages|pages in swap cache|pages RAM|pages reserved)$/;
+const NODE_PAGES = /^(?:\s*[a-z_-]+:\d+)+\s*$/;
+const NODE_COUNT =
+  /^(\d+) ((?:total )?pagecache pages|pages in swap cache|pages (?:of )?RAM|pages reserved|reserved pages)$/;
 /** The free memory of a zone by the size of its pieces, the smallest of which is a page; without NUMA no node is named. */
 const FREE_LISTS = /^(?:Node \d+ )?(?:DMA|DMA32|Normal): \d+\*(\d{1,3})kB /;
 const NODE_SWAP = /^(Free|Total) swap += (\d+)kB$/;
@@ -64,9 +65,9 @@ export function statistics(text: string): Observation | undefined {
   return { kind: 'statistics', values };
 }
 
-function nodePages(text: string): Observation | undefined {
+export function nodePages(text: string): Observation | undefined {
   if (!NODE_PAGES.test(text)) return undefined;
-  return { kind: 'node-pages', values: pairs(text, /([a-z_]+):(\d+)/g, integer) };
+  return { kind: 'node-pages', values: pairs(text, /([a-z_-]+):(\d+)/g, integer) };
 }
 
 export function freeLists(text: string): Observation | undefined {
@@ -89,6 +90,10 @@ const NODE_NAMES: Readonly<Record<string, string>> = {
   'pages in swap cache': 'swap_cache',
   'pages RAM': 'ram',
   'pages reserved': 'reserved',
+  // Before 2.6.28.
+  'pagecache pages': 'pagecache',
+  'pages of RAM': 'ram',
+  'reserved pages': 'reserved',
 };
 
 export function nodeNumber(text: string): Observation | undefined {

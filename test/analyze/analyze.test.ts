@@ -330,6 +330,7 @@ describe('what people hand over', () => {
       'with differences of times alone',
       each('dmesg', (line) => line.replace(/^\[.*?\]/, '[<    0.000001>]')),
     ],
+    ['behind the prompt of a serial console', each('dmesg', (line) => `node-7 login: ${line}`)],
     ['after a power failure', each('dmesg', (line) => `\0\0\0${line}`)],
     ['in a table', each('dmesg', (line) => `| ${line} |`)],
     [
@@ -484,6 +485,7 @@ describe('what people hand over', () => {
     const kill = 'Killed process 71 (node) total-vm:8kB, anon-rss:4kB, file-rss:0kB';
     for (const text of [
       `9m  Warning  OOMKilling  node/node-7  Memory cgroup out of memory: ${kill}, shmem-rss:0kB`,
+      `I1121 03:14:15.926031 1 log_monitor.go:159] New status generated: &{Source:kernel-monitor Events:[{Severity:warn Timestamp:2026-11-21 03:14:15.926 +0000 UTC Reason:OOMKilling Message:Memory cgroup out of memory: ${kill}}] Conditions:[]}`,
       `  Warning  OOMKilling  9m  kernel-monitor  Memory cgroup out of memory: Kill process 71 (node) score 9 or sacrifice child\n${kill}`,
     ])
       assert.partialDeepStrictEqual(await incidents(text), [
@@ -519,6 +521,7 @@ describe('what people hand over', () => {
       `> Nov 21 03:14:15 node-7 sshd[1]: kernel: ${kill}`,
       `sshd: kernel: ${kill}`,
       `node-7 sshd[1]: ${kill}`,
+      `node-7 login: ${kill}`,
       `> <13>Nov 21 03:14:15 node-7 kernel: ${kill}`,
       `  user  :err   : [   12.345678] ${kill}`,
       `node-7 sshd[1]: [   12.345678] ${kill}`,

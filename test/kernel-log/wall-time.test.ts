@@ -18,6 +18,14 @@ test('ISO 8601 with its zone is exact', () => {
   assert.equal(parseWallTime('2026-01-10T03:00:05Z', NOW)?.doubt, undefined);
 });
 
+test('so is what crash(8) writes', () => {
+  assert.deepEqual(parseWallTime('Sat Jan 10 03:00:05 UTC 2026', NOW), {
+    ms: Date.parse('2026-01-10T03:00:05Z'),
+    wholeSeconds: true,
+  });
+  assert.match(parseWallTime('Sat Jan 10 03:00:05 CET 2026', NOW)?.doubt ?? '', /zone/);
+});
+
 test('without a year, the latest that is not to come', () => {
   const year = (text: string) => new Date(parseWallTime(text, NOW)?.ms ?? 0).getFullYear();
   assert.equal(year('Jan 10 03:00:05'), 2026);

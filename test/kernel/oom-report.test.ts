@@ -157,6 +157,12 @@ describe('memory', () => {
         free: 7,
       }),
     });
+    // Before 2.6.28.
+    assert.deepEqual(observe('Active:118734 inactive:119327 dirty:0 mapped-file:1032'), {
+      kind: 'node-pages',
+      values: Object.entries({ active: 118734, inactive: 119327, dirty: 0, 'mapped-file': 1032 }),
+    });
+    assert.deepEqual(observe('262128 pages of RAM'), { kind: 'node-pages', values: [['ram', 262128]] });
     assert.deepEqual(observe('262014 pages RAM'), { kind: 'node-pages', values: [['ram', 262014]] });
     assert.deepEqual(observe('Free swap  = 12kB'), { kind: 'node-bytes', values: [['free_swap', 12288]] });
   });
