@@ -94,7 +94,8 @@ export class Assembler {
     this.#sequence = record.sequence;
     if (lost && this.#draft !== undefined) this.#draft.lossy = true;
     if (record.facility !== KERN) return;
-    const separators = this.#separators(record.text);
+    const isBetween = this.#isBetween(record);
+    const separators = isBetween ? [] : this.#separators(record.text);
     for (const separator of separators) {
       const joined = { ...record, text: `${this.#split?.text}${separator}${record.text}` };
       const whole = observe(joined.text);
@@ -118,8 +119,8 @@ export class Assembler {
     } else if (this.#split) {
       const { text, pieces } = this.#split;
       const [separator] = separators;
-      const joined = isBetween(record, this.#split) ? text : `${text}${separator}${record.text}`;
-      if (separator !== undefined && pieces < MOST_PIECES)
+      const joined = isBetween ? text : separator !== undefined && text + separator + record.text;
+      if (joined !== false && pieces < MOST_PIECES)
         this.#split = { ...this.#split, text: joined, pieces: pieces + 1 };
       else this.#giveUpSplit();
     }
@@ -322,6 +323,15 @@ export class Assembler {
     if (isLater(record, draft, draft.killed || draft.exiting ? GROUP_GAP_US : ABANDONED_US)) this.#close();
   }
 
+  /** A record with a time of its own is no piece of a line that a window broke. */
+  #isBetween({ timestampUs, text }: DraftRecord): boolean {
+    const split = this.#split;
+    if (split === undefined || !IN_PIECES.test(split.text) || PIECE.test(text)) return false;
+    // Any name may follow.
+    if (/=$|,task=/.test(split.text)) return false;
+    return timestampUs !== undefined && timestampUs !== split.record.timestampUs;
+  }
+
   /**
    * What may have stood between two pieces of a line, the likeliest first: the kernel begins a new record when one is full,
    * between two fields and before the name; many logs break a name at its newline; and windows break a line anywhere.
@@ -329,8 +339,10 @@ export class Assembler {
   #separators(next: string): readonly string[] {
     if (this.#split === undefined) return [];
     const { text, isWhole } = this.#split;
+    const isInPieces = IN_PIECES.test(text);
+    if (isInPieces && (CUT.test(text) || next.startsWith('Tasks state ('))) return [];
     if (text.startsWith('oom-kill:') && !text.includes(',task=')) return [''];
-    if (IN_PIECES.test(text) && !text.startsWith('oom-kill:')) return ['', ' '];
+    if (isInPieces && !text.startsWith('oom-kill:')) return ['', ' '];
     if (!this.#options.excerpt) return ['\n'];
     if (isWhole) return SIZES.test(next) ? [SIZE.test(next) ? ' ' : ''] : [];
     return next.startsWith('total-vm:') ? [' ', '\n'] : ['\n', '', ' '];
@@ -352,19 +364,10 @@ const SIZE = /^(?:[a-z]+-rss|UID|pgtables|oom_score_adj):/;
 const IN_PIECES = /^(?:oom-kill:constraint=|Tasks? in(?: |$)|Memory cgroup stats for )/;
 const PIECE =
   /^(?:[,/]| ?killed\b| ?as a result of limit of\b| ?are going to be killed\b|:? ?(?:[a-z_]+:\d+KB|$))/;
+/** How journalctl, less and web pages show that there is more of a line. */
+const CUT = /(?:>|…|\.\.\.)$/;
 const SPLIT_START =
   /^(?:oom-kill:constraint=|Tasks? in(?: \/| ?$)|Memory cgroup stats for \/|(?:(?:Memory cgroup out|Out) of memory(?: \(oom_kill_allocating_task\))?: )?Kill(?:ed)? process \d+,?(?: UID \d+,)? \()/;
-
-/** A record with a time of its own is no piece of a line that a window broke. */
-function isBetween({ timestampUs, text }: DraftRecord, split: Split): boolean {
-  return (
-    IN_PIECES.test(split.text) &&
-    timestampUs !== undefined &&
-    timestampUs !== split.record.timestampUs &&
-    !split.text.endsWith('=') &&
-    !PIECE.test(text)
-  );
-}
 
 /** A process is killed for the limit of its own cgroup or of one above it. */
 function isCut(seen: Observation): boolean {

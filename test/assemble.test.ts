@@ -601,6 +601,17 @@ describe('an excerpt of a log', () => {
     );
   });
 
+  test('what follows a line that is cut is no part of it', () => {
+    for (const end of ['', '>', '…', '...'])
+      for (const next of ['Tasks state (memory values in pages):', 'anon 4096'])
+        for (const start of ['Memory cgroup stats for /kubepods/po', 'Task in /kubepods/po'])
+          assert.equal(
+            excerpt(header('a'), `${start}${end}`, -1, next, kill(7))[0]?.oom.limit_cgroup,
+            undefined,
+            start + end + next,
+          );
+  });
+
   test('who was chosen was killed, unless it was exiting', () => {
     const exiting =
       'Memory cgroup out of memory: OOM victim 1 (p1) is already exiting. Skip killing the task';
