@@ -41,13 +41,14 @@ export class CsvFormat {
 /** The fields of a row: one in quotes can hold delimiters, and quotes doubled. */
 function fieldsOf(line: string, delimiter: string): string[] {
   const fields: string[] = [];
+  const quoted = /"((?:[^"]|"")*)"/y;
   for (let at = 0; at <= line.length; ) {
-    const quoted = /"((?:[^"]|"")*)"/y;
     quoted.lastIndex = at;
-    const found = quoted.exec(line);
-    const delimited = line.indexOf(delimiter, found ? quoted.lastIndex : at);
-    const end = delimited < 0 ? line.length : delimited;
-    fields.push(found ? (found[1] as string).replaceAll('""', '"') : line.slice(at, end).trim());
+    const text = quoted.exec(line)?.[1];
+    const next = line.indexOf(delimiter, text === undefined ? at : quoted.lastIndex);
+    const end = next < 0 ? line.length : next;
+    const isWhole = text !== undefined && end === quoted.lastIndex;
+    fields.push(isWhole ? text.replaceAll('""', '"') : line.slice(at, end).trim());
     at = end + 1;
   }
   return fields;

@@ -31,7 +31,7 @@ export function detectFormat(
 ): DetectedFormat | undefined {
   const first = lines.find((line) => line.trim() !== '');
   if (first === undefined) return undefined;
-  if (/^\s*(?:[\u001e[]?\s*\{|\[\s*$)/.test(first))
+  if (/^\s*(?:(?:[\u001e[]|data:)?\s*\{|\[\s*$)/.test(first))
     return { decoder: new JsonDecoder(pasted ? plainLine(now) : undefined), isKmsg: false };
   const csv = pasted ? CsvFormat.of(first) : undefined;
   if (csv) return { decoder: csv.decoder(plainLine(now)), isKmsg: false };

@@ -23,7 +23,7 @@ interface Open {
 }
 
 /**
- * `dmesg --json` (one document) and `journalctl -o json`, `json-pretty` or `json-seq` (one object after another); with
+ * `dmesg --json` (one document) and `journalctl -o json`, `json-pretty`, `json-seq` or `json-sse` (one object after another); with
  * `plain` also what log shippers make of lines: one object each, one below the other or in lists.
  */
 export class JsonDecoder implements Decoder {
@@ -39,7 +39,7 @@ export class JsonDecoder implements Decoder {
   }
 
   line(line: string, at: number): LogRecord | undefined {
-    const text = line.replace(/^\u001e/, '').trim();
+    const text = line.replace(/^(?:\u001e|data: )/, '').trim();
     if (/^\{.*\},?$/s.test(text)) return parsedEntry(text.replace(/,$/, ''), at, this.#plain);
     if (this.#open.length === 0 && /^\[.*\]$/s.test(text)) return parsedEntry(text, at, this.#plain);
     let rest = text;
@@ -105,7 +105,7 @@ function entryOf(
 ): DecodedLine | undefined {
   if (Array.isArray(entry))
     return together(
-      entry.filter(isObject).map((element) => entryOf(element, at, plain, depth)),
+      entry.map((element) => entryOf(isPair(element) ? pair(element) : element, at, plain, depth)),
       at,
     );
   if (!isObject(entry)) return undefined;
@@ -113,6 +113,17 @@ function entryOf(
   if ('_TRANSPORT' in entry) return journalEntry(entry, at);
   const fields = new Map(Object.entries(entry).map(([name, value]) => [name.toLowerCase(), value]));
   return plain && shippedEntry(fields, at, plain, depth);
+}
+
+/** A time and a line, as Loki answers. */
+function isPair(element: unknown): element is [string, string] {
+  return (
+    Array.isArray(element) && element.length === 2 && element.every((value) => typeof value === 'string')
+  );
+}
+
+function pair([time, line]: [string, string]): Fields {
+  return { time, line };
 }
 
 /** Several records in one line: what is not the first comes after it. */
@@ -192,6 +203,7 @@ const TIME = [
   'date',
   'lasttimestamp',
   'timegenerated',
+  '__realtime_timestamp',
 ];
 /** Who says it, and by what way it came. */
 const SPEAKER = [

@@ -115,8 +115,9 @@ export class LineScanner {
     // Where the power failed, a file system leaves NULs.
     let first = start;
     while (first < end && text.bytes[first] === NUL) first += 1;
-    const isReturned = end > first && text.bytes[end - 1] === RETURN;
-    this.#taker.take(text.slice(first, isReturned ? end - 1 : end), this.#at + start);
+    let last = end;
+    while (last > first && text.bytes[last - 1] === RETURN) last -= 1;
+    this.#taker.take(text.slice(first, last), this.#at + start);
   }
 
   #isIdle(): boolean {

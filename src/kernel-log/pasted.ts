@@ -29,12 +29,14 @@ const START =
 /** A program says what follows it. */
 const PROGRAM = /[^\s:]:(?: |$)/;
 const TIME = /\b\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(?:[.,]\d{1,9})?(?:Z|[+-]\d{2}:?\d{2})?/;
-/** What shippers put before the words: times, labels in braces or brackets, the stream of a container (CRI). */
+/** What shippers put before the words: times, labels in braces or brackets, the stream of a container (CRI); and logcat. */
 const SHIPPED =
-  /^(?:(?:\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}\S*|\{[^{}]*\}|\[pod\/[^\]]*\]|std(?:out|err) [FP])\s+)+/;
+  /^(?:(?:\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}\S*|\d{2}-\d{2} \d{2}:\d{2}:\d{2}\.\d{3} +\d+ +\d+ [A-Z] (?:kernel)? *:|\{[^{}]*\}|\[pod\/[^\]]*\]|std(?:out|err) [FP])\s+)+/;
 /** What only the kernel says, e.g. within an event of Kubernetes. */
 const WORDS =
   /(?:Memory cgroup out|Out) of memory(?: \(oom_kill_allocating_task\))?: Kill|(?:K|OOM k)illed process \d|oom-kill:constraint=/;
+/** fluentd's files: a time, a tag, and an object. */
+const TAGGED = /^(\d{4}-\d{2}-\d{2}T\S+\t)\S+\t(\{.*\})$/s;
 /** What node-problem-detector says of the kernel's words. */
 const DETECTED = /\bReason:\w*OOMKilling Message:$/;
 const INFO = 6;
@@ -69,6 +71,11 @@ function unknown(line: string, at: number, known: Known): DecodedLine | undefine
   if (bare === '') return undefined;
   if (/^\{.*\},?$/s.test(bare))
     return parsedEntry(bare.replace(/,$/, ''), at, (text) => decodePasted(text, at, known));
+  const [, before, json] = TAGGED.exec(bare) ?? [];
+  if (before !== undefined && json !== undefined) {
+    const record = parsedEntry(json, at, (text) => decodePasted(text, at, known));
+    return record && completed(record, before, known);
+  }
   return embedded(bare, at, known) ?? words(bare, at, known);
 }
 

@@ -7,7 +7,7 @@ const PRIORITY = /^<(\d{1,3})>(?:1 )?/;
 const FACILITY = [...FACILITIES, 'local[0-7]'].join('|');
 const LEVEL = 'emerg|panic|alert|crit|err|error|warn|warning|notice|info|debug';
 /** `Nov 21 03:14:15`; journalctl names the month in its user's language, and an export can put a time of its own before. */
-const SHORT = String.raw`(?:\d{4}-\d{2}-\d{2}T\S+ )?(?<short>\S{2,10} [ \d]?\d \d{2}:\d{2}:\d{2}(?:\.\d+)?)`;
+const SHORT = String.raw`(?:\d{4}-\d{2}-\d{2}T\S+ )?(?<short>[^\s"'|>:]{2,10} [ \d]?\d \d{2}:\d{2}:\d{2}(?:\.\d+)?)`;
 const ISO = String.raw`(?<iso>\d{4}-\d{2}-\d{2}(?:T| (?=\d{2}:\d{2}:\d{2}))\S+)`;
 const FULL = String.raw`[A-Z][a-z]{2} (?<full>\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}(?:\.\d+)?) (?<zone>\S+)`;
 const CTIME = String.raw`(?<ctime>[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2} \d{4})`;

@@ -332,6 +332,23 @@ describe('what people hand over', () => {
     ],
     ['behind the prompt of a serial console', each('dmesg', (line) => `node-7 login: ${line}`)],
     ['after a power failure', each('dmesg', (line) => `\0\0\0${line}`)],
+    ['from a console that returns twice', each('dmesg', (line) => `${line}\r\r`)],
+    ['each line in quotes', each('syslog file, RFC 3164', (line) => `"${line}"`)],
+    ['with the short name of a file', each('syslog file, RFC 3164', (line) => `syslog:${line}`)],
+    [
+      'from logcat',
+      each(
+        'busybox dmesg',
+        (line) => `11-21 03:14:15.926     0     0 E kernel  : ${line.replace(/^\[.*?\] /, '')}`,
+      ),
+    ],
+    [
+      "from fluentd's files",
+      each(
+        'syslog file, RFC 3164',
+        (line) => `2026-11-21T03:14:15+00:00\tkernel\t${JSON.stringify({ host: 'node-7', message: line })}`,
+      ),
+    ],
     ['in a table', each('dmesg', (line) => `| ${line} |`)],
     [
       'from Grafana, without the names of the columns',

@@ -200,6 +200,24 @@ const shipped: Readonly<Record<string, (records: readonly KernelRecord[]) => str
         fields: { job: 'syslog', pods: [{ name: 'a' }] },
       })),
     ),
+  'journalctl -o json-sse': (records) =>
+    records.map((record) => `data: ${JSON.stringify(journalEntry(record))}\n`).join('\n'),
+  'what Loki answers': (records) =>
+    JSON.stringify({
+      status: 'success',
+      data: {
+        resultType: 'streams',
+        result: [
+          {
+            stream: { job: 'kern' },
+            values: records.map((record) => [
+              `${wall(record).getTime()}000000`,
+              `${HOST} kernel: ${monotonic(record)} ${record.text.replaceAll('\n', '#012')}`,
+            ]),
+          },
+        ],
+      },
+    }),
   'what Elasticsearch found': (records) =>
     JSON.stringify({
       took: 7,
