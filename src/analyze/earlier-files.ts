@@ -1,6 +1,9 @@
 import type { AssembledReport } from '../assemble/report-draft.ts';
 import type { LogRecord } from '../kernel-log/decoder.ts';
 
+/** Many logs know no less than a second, and some daemons are a little late. */
+const SAME_MS = 2_000;
+
 type Stamp = Pick<LogRecord, 'timestampUs' | 'wallTime' | 'host' | 'bootId'>;
 
 /**
@@ -37,12 +40,8 @@ function areSame(one: Stamp, other: Stamp): boolean {
   if (differ(one.host, other.host) || differ(one.bootId, other.bootId)) return false;
   if (one.timestampUs !== undefined && other.timestampUs !== undefined)
     return one.timestampUs === other.timestampUs;
-  // Many logs know no less than a second.
-  return one.wallTime !== undefined && other.wallTime !== undefined && !differ(second(one), second(other));
-}
-
-function second({ wallTime = 0 }: Stamp): number {
-  return Math.floor(wallTime / 1000);
+  if (one.wallTime === undefined || other.wallTime === undefined) return false;
+  return Math.abs(one.wallTime - other.wallTime) <= SAME_MS;
 }
 
 /** Where both are known. */

@@ -119,7 +119,8 @@ describe('a kill that several files tell', () => {
 
   test('is told once: syslog and kern.log, rotated files that overlap, other formats', async (t) => {
     const dmesg = kern([1, 71]).replace(/^.*kernel: /, '');
-    for (const copy of [kern([1, 71]), journal([1, 71]), dmesg])
+    const late = journal([1, 71]).replace(':00Z', ':01Z');
+    for (const copy of [kern([1, 71]), journal([1, 71]), late, dmesg])
       assert.deepEqual(await pids(t, kern([1, 71]), copy), [71], copy);
     assert.deepEqual(await pids(t, kern([1, 71], [2, 72]), kern([2, 72], [3, 73])), [71, 72, 73]);
     assert.deepEqual(await pids(t, kern([2, 72], [3, 73]), kern([1, 71], [2, 72])), [72, 73, 71]);
