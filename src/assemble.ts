@@ -63,6 +63,8 @@ export class Assembler {
   #draft: ReportDraft | undefined;
   /** Before 4.2 cgroups run out of memory side by side: whom one chose while the kill of another was still to come. */
   readonly #waiting = new Map<number, ReportDraft>();
+  /** The last time that somebody asked for a kill by sysrq-f. */
+  #asked: DraftRecord | undefined;
   /** Who was killed last. */
   #told: readonly number[] = [];
   #split: Split | undefined;
@@ -145,6 +147,11 @@ export class Assembler {
     switch (seen.kind) {
       case 'header':
         this.#begin(record).take(record, seen);
+        if (this.#isAskedFor(record, seen.name)) this.#draft?.take(record, { kind: 'sysrq' });
+        break;
+      case 'sysrq':
+        this.#asked = record;
+        this.#pass(record);
         break;
       case 'kill':
         this.#kill(record, seen);
@@ -213,6 +220,14 @@ export class Assembler {
     const split = this.#split;
     this.#split = undefined;
     if (split?.seen !== undefined) this.#take(split.record, split.seen);
+  }
+
+  /** Before 4.2 the header does not tell; a worker of the kernel's does what sysrq-f asks for. */
+  #isAskedFor({ timestampUs }: DraftRecord, name: string): boolean {
+    const asked = this.#asked;
+    this.#asked = undefined;
+    if (asked === undefined || !/^(?:kworker|events)\//.test(name)) return false;
+    return (timestampUs ?? 0) - (asked.timestampUs ?? 0) <= BACK_US;
   }
 
   /** The draft whose kill is still to come. */

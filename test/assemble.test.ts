@@ -477,6 +477,23 @@ describe('scopes', () => {
     }
   });
 
+  test('before 4.2 a line above the header tells sysrq-f', () => {
+    const asked = 'SysRq : Manual OOM execution';
+    const scopes = (...texts: readonly (string | number)[]) =>
+      assemble(log(...texts)).reports.map(({ oom }) => oom.scope);
+    const killed = [
+      'Out of memory: Kill process 1 (p1) score 9 or sacrifice child',
+      'Killed process 1 (p1) total-vm:8kB, anon-rss:4kB, file-rss:0kB',
+    ];
+    for (const name of ['kworker/1:2', 'events/0'])
+      assert.deepEqual(
+        scopes(asked, 'usb 1-1: new device', header(name), ...killed, 200, header(name), ...killed),
+        ['sysrq', 'node'],
+      );
+    assert.deepEqual(scopes(asked, header('java'), ...killed), ['node']);
+    assert.deepEqual(scopes(asked, 2_000, header('kworker/1:2'), ...killed), ['node']);
+  });
+
   test('openEuler 4.19 names it only in words', () => {
     const { reports } = assemble(
       log(

@@ -9,6 +9,7 @@ const MOST_STATISTICS = 256;
 /** What the kernel prints before a kill: who asked, whose limit, what fills the memory, and whom it chose. */
 export class ReportHead {
   #header: Seen<'header'> | undefined;
+  #isAskedFor = false;
   #cpu: Seen<'cpu'> | undefined;
   #choice: Seen<'choice'> | undefined;
   #oldChoice: Seen<'old-choice'> | undefined;
@@ -69,6 +70,9 @@ export class ReportHead {
       case 'header':
         this.#header = seen;
         return true;
+      case 'sysrq':
+        this.#isAskedFor = true;
+        return false;
       case 'cpu':
         if (this.#cpu !== undefined) return false;
         this.#cpu = seen;
@@ -153,7 +157,7 @@ export class ReportHead {
   }
 
   #scope(prefix: KillPrefix | undefined, unknown: Record<string, string>): OomScope {
-    if (this.#header?.order === -1) return 'sysrq';
+    if (this.#header?.order === -1 || this.#isAskedFor) return 'sysrq';
     // openEuler 4.19 names no cgroup in its choice, and CONSTRAINT_NONE.
     if (this.#choice?.limitCgroup !== undefined || this.#oldCgroups !== undefined || prefix === 'cgroup')
       return 'cgroup';

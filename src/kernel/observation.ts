@@ -12,6 +12,8 @@ export type Observation =
       readonly order?: number;
       readonly oomScoreAdj?: number;
     }
+  /** Before 4.5: somebody asks for a kill by sysrq-f. */
+  | { readonly kind: 'sysrq' }
   | { readonly kind: 'cpu'; readonly pid: number; readonly kernel?: string }
   | {
       readonly kind: 'usage';

@@ -120,6 +120,8 @@ function observeByStart(text: string): Observation | undefined {
         : text.startsWith('Total swap')
           ? nodeNumber(text)
           : undefined;
+    case 0x53: // S
+      return /^SysRq : Manual OOM execution$/.test(text) ? { kind: 'sysrq' } : undefined;
     case 0x50: // P
       return text.startsWith('Pid: ') ? cpu(text) : undefined;
     case 0x46: // F
