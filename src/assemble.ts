@@ -100,7 +100,7 @@ export class Assembler {
     const separators = isBetween ? [] : this.#separators(record.text);
     for (const separator of separators) {
       const joined = { ...record, text: `${this.#split?.text}${separator}${record.text}` };
-      const whole = observe(joined.text);
+      const whole = observe(joined.text) ?? this.#bareKill(joined.text);
       // A header begins with a name, which can be anything; and a name ends before the next kill.
       if (whole === undefined || whole.kind === 'header') continue;
       if ((whole.kind === 'kill' && isTooLong(whole.name)) || isCut(whole)) continue;
@@ -382,7 +382,7 @@ const PIECE =
 /** How journalctl, less and web pages show that there is more of a line. */
 const CUT = /(?:>|…|\.\.\.)$/;
 const SPLIT_START =
-  /^(?:oom-kill:constraint=|Tasks? in(?: \/| ?$)|Memory cgroup stats for \/|(?:(?:Memory cgroup out|Out) of memory(?: \(oom_kill_allocating_task\))?: )?Kill(?:ed)? process \d+,?(?: UID \d+,)? \()/;
+  /^(?:oom-kill:constraint=|Tasks? in(?: \/| ?$)|Memory cgroup stats for \/|(?:(?:Memory cgroup out|Out) of memory(?: \(oom_kill_allocating_task\))?: )?[Kk]ill(?:ed)? process \d+,?(?: UID \d+,)? \()/;
 
 /** A process is killed for the limit of its own cgroup or of one above it. */
 function isCut(seen: Observation): boolean {

@@ -99,6 +99,19 @@ test('a thread that stands for its process: the process is reported, the thread 
   });
 });
 
+test('before 5.0, too, and its name is that of the process', () => {
+  const { reports } = assemble(
+    log(
+      header('a'),
+      '[ pid ]   uid  tgid total_vm      rss nr_ptes nr_pmds swapents oom_score_adj name',
+      '[   11]     0    10        2        1       4       3        0             0 worker',
+      'Out of memory: Kill process 10 (leader) score 9 or sacrifice child',
+      'Killed process 11 (worker) total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB',
+    ),
+  );
+  assert.partialDeepStrictEqual(reports[0]?.victims, [{ pid: 10, threadId: 11, name: 'leader' }]);
+});
+
 test('control characters are escaped in raw', () => {
   const raw = assemble(fixture('6.1/weird').lines).reports[3]?.raw ?? [];
   assert.ok(raw.some((line) => line.includes('Killed process 143 (nl\\x0ax\\y)')));
@@ -565,6 +578,17 @@ describe('lines in pieces', () => {
       ),
     );
     assert.partialDeepStrictEqual(reports[0]?.victims[0], { pid: 1, name: 'p\nq\n1', cgroup: '/a/b' });
+    for (const end of ['', ' vsz:8kB, anon-rss:4kB, file-rss:0kB']) {
+      const [old, ...more] = assemble(
+        log(
+          header('a'),
+          ...broken('Memory cgroup out of memory: kill process 1 (p\nq) score 12 or a child'),
+          ...broken(`Killed process 1 (p\nq)${end}`),
+        ),
+      ).reports;
+      assert.equal(more.length, 0);
+      assert.partialDeepStrictEqual(old, { oom: { scope: 'cgroup' }, victims: [{ pid: 1, name: 'p\nq' }] });
+    }
   });
 });
 

@@ -221,14 +221,15 @@ export class ReportDraft {
     const first = this.#victims.size === 0;
     const process = this.#tasks.processOfThread(seen.pid) ?? (first ? this.#threadOfChoice(seen) : undefined);
     const pid = process ?? seen.pid;
-    const chosen = pid === (choice ?? oldChoice)?.pid;
+    const named = choice ?? oldChoice;
+    const chosen = pid === named?.pid;
     const cgroup = (chosen ? taskCgroup : first ? childCgroup : undefined) ?? this.group;
     const userId = seen.userId ?? (chosen ? choice?.userId : undefined);
     const oomScoreAdj = seen.oomScoreAdj ?? this.#tasks.find(seen.pid)?.oomScoreAdj;
     return {
       pid,
       ...(process !== undefined && { threadId: seen.pid }),
-      name: process !== undefined && chosen && choice ? choice.name : seen.name,
+      name: process !== undefined && chosen ? named.name : seen.name,
       ...(userId !== undefined && { userId }),
       ...(cgroup !== undefined && { cgroup }),
       ...(Object.keys(seen.memory).length > 0 && { memory: seen.memory }),
