@@ -77,7 +77,7 @@ export function parseCommandLine(
   program
     .command('analyze')
     .description('tell every OOM kill in recorded kernel logs: dmesg, journalctl, syslog files')
-    .argument('[FILE...]', 'logs to read; - or none is standard input')
+    .argument('[FILE...]', 'logs to read, each kill once; - or none is standard input')
     .addOption(new CommanderOption('--text', 'for people (the default on a terminal)').conflicts('json'))
     .option('--json', 'one JSON incident a line (the default elsewhere)')
     .action((files: string[], { text, json }: { text?: boolean; json?: boolean }) => {
