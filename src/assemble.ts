@@ -380,7 +380,7 @@ const IN_PIECES = /^(?:oom-kill:constraint=|Tasks? in(?: |$)|Memory cgroup stats
 const PIECE =
   /^(?:[,/]| ?killed\b| ?as a result of limit of\b| ?are going to be killed\b|:? ?(?:[a-z_]+:\d+KB|$))/;
 /** How journalctl, less and web pages show that there is more of a line. */
-const CUT = /(?:>|…|\.\.\.)$/;
+const CUT = /(?:>|\u2026|\.\.\.)$/;
 const SPLIT_START =
   /^(?:oom-kill:constraint=|Tasks? in(?: \/| ?$)|Memory cgroup stats for \/|(?:(?:Memory cgroup out|Out) of memory(?: \(oom_kill_allocating_task\))?: )?[Kk]ill(?:ed)? process \d+,?(?: UID \d+,)? \()/;
 

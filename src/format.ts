@@ -107,7 +107,7 @@ export function columnsOf(text: string): number {
   return Array.from(text.replace(ON_ANOTHER, '').replace(WIDE, '--')).length;
 }
 
-const CUT = ' … ';
+const CUT = ' \u2026 ';
 
 /** `printable`, cut in the middle to at most `limit` UTF-16 units; neither an escape nor a character is cut in two. */
 export function shown(text: string, limit: number): string {
