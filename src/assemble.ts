@@ -34,8 +34,6 @@ const ABANDONED_US = 60_000_000;
 /** A name holds at most 15 newlines. */
 const MOST_PIECES = 16;
 const MOST_VICTIMS = 10_000;
-/** The kernel frees the memory of a victim within some seconds. */
-const MOST_TOLD = 256;
 /** As many processors may be at it. */
 const MOST_WAITING = 64;
 
@@ -65,8 +63,8 @@ export class Assembler {
   readonly #waiting = new Map<number, ReportDraft>();
   /** The last time that somebody asked for a kill by sysrq-f. */
   #asked: DraftRecord | undefined;
-  /** Who was killed last. */
-  #told: readonly number[] = [];
+  /** The log has lines that say who is killed: those of the reaper, which can come late, are not asked. */
+  #isNamed = false;
   #split: Split | undefined;
   #sequence: number | undefined;
 
@@ -144,6 +142,7 @@ export class Assembler {
   }
 
   #take(record: DraftRecord, seen: Observation): void {
+    this.#isNamed ||= seen.kind === 'kill' || seen.kind === 'choice' || seen.kind === 'old-choice';
     switch (seen.kind) {
       case 'header':
         this.#begin(record).take(record, seen);
@@ -183,8 +182,7 @@ export class Assembler {
         );
         break;
       case 'reaped':
-        // That of an earlier kill can come late.
-        if (this.#options.excerpt && !this.#told.includes(seen.pid)) this.#collecting?.take(record, seen);
+        if (this.#options.excerpt && !this.#isNamed) this.#collecting?.take(record, seen);
         this.#pass(record);
         break;
       case 'no-victim':
@@ -257,9 +255,7 @@ export class Assembler {
   #report(draft: ReportDraft): void {
     if (this.#options.excerpt) draft.killChosen();
     const report = draft.report();
-    if (report === undefined) return;
-    this.#told = [...report.victims.map(({ pid }) => pid), ...this.#told].slice(0, MOST_TOLD);
-    this.#options.report(report);
+    if (report !== undefined) this.#options.report(report);
   }
 
   /** Another process is chosen now. */
@@ -327,7 +323,8 @@ export class Assembler {
 
   #noVictim(record: DraftRecord): void {
     const cgroup = this.#collecting?.head.limitCgroup;
-    this.#close();
+    if (this.#isNamed) this.#close();
+    this.#draft = undefined;
     this.#options.noVictim?.({ sequence: record.sequence, ...(cgroup !== undefined && { cgroup }) });
   }
 

@@ -792,6 +792,8 @@ describe('damaged logs', () => {
       late.map(({ process }) => process.pid),
       [1],
     );
+    const nobody = '[100.200000] Out of memory and no killable processes...';
+    assert.deepEqual(await incidents([header(1), reaped(1), nobody].join('\n')), []);
     const exiting = '[ 1.000000] Out of memory: OOM victim 1 (p) is already exiting. Skip killing the task';
     const choice = grep(/oom-kill:/);
     assert.deepEqual(await incidents(`${choice}\n${exiting}`), []);
