@@ -108,7 +108,7 @@ export class Assembler {
     }
     const seen = observe(record.text) ?? this.#bareKill(record.text);
     if (seen !== undefined) {
-      if (seen.kind !== 'statistics') this.#giveUpSplit();
+      if (seen.kind !== 'statistics' || this.#split?.isWhole) this.#giveUpSplit();
       this.#found(record, seen);
       return;
     }

@@ -642,6 +642,11 @@ describe('an excerpt of a log', () => {
     );
   });
 
+  test('what looks like a statistic follows a kill long after it', () => {
+    const chosen = 'Out of memory: Kill process 1 (p1) score 9 or sacrifice child';
+    assert.deepEqual(pids(excerpt(header('a'), chosen, kill(1, 'p1', ''), 5_000, 'anon 1')), [[1]]);
+  });
+
   test('what follows a line that is cut is no part of it', () => {
     for (const end of ['', '>', '…', '...'])
       for (const next of ['Tasks state (memory values in pages):', 'anon 4096'])
