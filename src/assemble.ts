@@ -1,9 +1,9 @@
 import type { KernelVictim, NoVictim } from './assemble/kill-report.ts';
+import { LinePieces } from './assemble/line-pieces.ts';
 import { type AssembledReport, type DraftRecord, ReportDraft } from './assemble/report-draft.ts';
 import { isWithin } from './kernel/cgroup-path.ts';
 import { KERN, type KernelRecord } from './kernel/kmsg-record.ts';
 import type { Observation } from './kernel/observation.ts';
-import { isTooLong } from './kernel/oom-numbers.ts';
 import { observe, observeBareKill } from './kernel/oom-report.ts';
 
 /** A record from /dev/kmsg, or one from a log, which may not know the kernel's clock. */
@@ -31,22 +31,9 @@ const GROUP_GAP_US = 100_000;
 const BACK_US = 1_000_000;
 /** Nothing that the OOM killer began is still going on after this. */
 const ABANDONED_US = 60_000_000;
-/** A name holds at most 15 newlines. */
-const MOST_PIECES = 16;
 const MOST_VICTIMS = 10_000;
 /** As many processors may be at it. */
 const MOST_WAITING = 64;
-
-/** The start of a line that may go on in the next record. */
-interface Split {
-  readonly record: DraftRecord;
-  readonly text: string;
-  readonly pieces: number;
-  /** What it says by itself, where that counts. */
-  readonly seen: Observation | undefined;
-  /** Only sizes can be missing. */
-  readonly isWhole: boolean;
-}
 
 /**
  * Kernel records -> one report per invocation of the OOM killer. Pure: no clock, no I/O, memory bounded by one report.
@@ -65,16 +52,21 @@ export class Assembler {
   #asked: DraftRecord | undefined;
   /** The log has lines that say who is killed: those of the reaper, which can come late, are not asked. */
   #isNamed = false;
-  #split: Split | undefined;
+  readonly #pieces: LinePieces;
   #sequence: number | undefined;
 
   constructor(options: AssemblerOptions) {
     this.#options = options;
+    this.#pieces = new LinePieces({
+      isExcerpt: options.excerpt === true,
+      understand: (text) => observe(text) ?? this.#bareKill(text),
+      take: (record, seen) => this.#take(record, seen),
+    });
   }
 
   /** Something has begun and not been told: a kill that group members may follow, or a header whose kill may follow. */
   get open(): boolean {
-    return this.#draft !== undefined || this.#waiting.size > 0 || this.#split?.seen !== undefined;
+    return this.#draft !== undefined || this.#waiting.size > 0 || this.#pieces.holdsAny;
   }
 
   /** Sequence number of the first record of what is open: a reader that starts again there misses nothing. */
@@ -94,49 +86,19 @@ export class Assembler {
     this.#sequence = record.sequence;
     if (lost && this.#draft !== undefined) this.#draft.lossy = true;
     if (record.facility !== KERN) return;
-    const isBetween = this.#isBetween(record);
-    const separators = isBetween ? [] : this.#separators(record.text);
-    for (const separator of separators) {
-      const joined = { ...record, text: `${this.#split?.text}${separator}${record.text}` };
-      const whole = observe(joined.text) ?? this.#bareKill(joined.text);
-      // A header begins with a name, which can be anything; and a name ends before the next kill.
-      if (whole === undefined || whole.kind === 'header') continue;
-      if ((whole.kind === 'kill' && isTooLong(whole.name)) || isCut(whole)) continue;
-      this.#split = undefined;
-      this.#found(joined, whole);
-      return;
-    }
-    const seen = observe(record.text) ?? this.#bareKill(record.text);
-    if (seen !== undefined) {
-      if (seen.kind !== 'statistics' || this.#split?.isWhole) this.#giveUpSplit();
-      this.#found(record, seen);
-      return;
-    }
-    if (SPLIT_START.test(record.text)) {
-      this.#giveUpSplit();
-      const kill = this.#options.excerpt ? observeBareKill(record.text) : undefined;
-      this.#split = { record, text: record.text, pieces: 1, seen: kill, isWhole: false };
-    } else if (this.#split) {
-      const { text, pieces } = this.#split;
-      const [separator] = separators;
-      const joined = isBetween ? text : separator !== undefined && text + separator + record.text;
-      if (joined !== false && pieces < MOST_PIECES)
-        this.#split = { ...this.#split, text: joined, pieces: pieces + 1 };
-      else this.#giveUpSplit();
-    }
-    this.#pass(record);
+    if (!this.#pieces.push(record)) this.#pass(record);
   }
 
   /** The kernel has been silent for a while: a kill that was seen is told now. */
   settle(): void {
-    this.#giveUpSplit();
+    this.#pieces.giveUp();
     this.#closeWaiting();
     if (this.#draft?.killed || this.#draft?.exiting) this.#close();
   }
 
   /** There will be no more records. */
   end(): void {
-    this.#giveUpSplit();
+    this.#pieces.giveUp();
     this.#closeWaiting();
     this.#close();
   }
@@ -203,21 +165,6 @@ export class Assembler {
     return text.startsWith('Killed ') && this.#collecting?.head.oldChoice?.bareKill
       ? observeBareKill(text)
       : undefined;
-  }
-
-  #found(record: DraftRecord, seen: Observation): void {
-    // More may follow, in the next line of a window.
-    const isOpen = seen.kind === 'kill' || seen.kind === 'old-cgroups';
-    if (this.#options.excerpt && isOpen)
-      this.#split = { record, text: record.text, pieces: 1, seen, isWhole: seen.kind === 'kill' };
-    else this.#take(record, seen);
-  }
-
-  /** The rest of it does not come. */
-  #giveUpSplit(): void {
-    const split = this.#split;
-    this.#split = undefined;
-    if (split?.seen !== undefined) this.#take(split.record, split.seen);
   }
 
   /** Before 4.2 the header does not tell; a worker of the kernel's does what sysrq-f asks for. */
@@ -334,31 +281,6 @@ export class Assembler {
     if (draft === undefined) return;
     if (isLater(record, draft, draft.killed || draft.exiting ? GROUP_GAP_US : ABANDONED_US)) this.#close();
   }
-
-  /** A record with a time of its own is no piece of a line that a window broke. */
-  #isBetween({ timestampUs, text }: DraftRecord): boolean {
-    const split = this.#split;
-    if (split === undefined || !IN_PIECES.test(split.text) || PIECE.test(text)) return false;
-    // Any name may follow.
-    if (/=$|,task=/.test(split.text)) return false;
-    return timestampUs !== undefined && timestampUs !== split.record.timestampUs;
-  }
-
-  /**
-   * What may have stood between two pieces of a line, the likeliest first: the kernel begins a new record when one is full,
-   * between two fields and before the name; many logs break a name at its newline; and windows break a line anywhere.
-   */
-  #separators(next: string): readonly string[] {
-    if (this.#split === undefined) return [];
-    const { text, isWhole } = this.#split;
-    const isInPieces = IN_PIECES.test(text);
-    if (isInPieces && (CUT.test(text) || next.startsWith('Tasks state ('))) return [];
-    if (text.startsWith('oom-kill:') && !text.includes(',task=')) return [''];
-    if (isInPieces && !text.startsWith('oom-kill:')) return ['', ' '];
-    if (!this.#options.excerpt) return ['\n'];
-    if (isWhole) return SIZES.test(next) ? [SIZE.test(next) ? ' ' : ''] : [];
-    return next.startsWith('total-vm:') ? [' ', '\n'] : ['\n', '', ' '];
-  }
 }
 
 /** What nothing but a report of the OOM killer holds: it begins with such a line where what was above is cut off. */
@@ -368,24 +290,6 @@ const ONLY_BEFORE_KILLS: ReadonlySet<Observation['kind']> = new Set<Observation[
   'cgroup-statistics',
   'task-columns',
 ]);
-/** The rest of a kill: `file-rss:4kB, shmem-rss:0kB, UID:0 pgtables:72kB oom_score_adj:0`, begun anywhere. */
-const SIZES =
-  /^(?=.*\d)[-\w]{0,20}:?-?\d{0,16}(?:kB)?(?:,? (?:[a-z]+-rss|UID|pgtables|oom_score_adj):-?\d+(?:kB)?)*,?$/;
-const SIZE = /^(?:[a-z]+-rss|UID|pgtables|oom_score_adj):/;
-/** The kernel prints these piece by piece, and another processor's line can come between two. */
-const IN_PIECES = /^(?:oom-kill:constraint=|Tasks? in(?: |$)|Memory cgroup stats for )/;
-const PIECE =
-  /^(?:[,/]| ?killed\b| ?as a result of limit of\b| ?are going to be killed\b|:? ?(?:[a-z_]+:\d+KB|$))/;
-/** How journalctl, less and web pages show that there is more of a line. */
-const CUT = /(?:>|\u2026|\.\.\.)$/;
-const SPLIT_START =
-  /^(?:oom-kill:constraint=|Tasks? in(?: \/| ?$)|Memory cgroup stats for \/|(?:(?:Memory cgroup out|Out) of memory(?: \(oom_kill_allocating_task\))?: )?[Kk]ill(?:ed)? process \d+,?(?: UID \d+,)? \()/;
-
-/** A process is killed for the limit of its own cgroup or of one above it. */
-function isCut(seen: Observation): boolean {
-  return seen.kind === 'old-cgroups' && !isWithin(seen.cgroup, seen.limitCgroup);
-}
-
 function isEarlier(record: DraftRecord, draft: ReportDraft, us: number): boolean {
   const { timestampUs } = record;
   return (
