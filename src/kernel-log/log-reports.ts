@@ -33,6 +33,8 @@ const STAMPS_AFTER_KILL = 16;
 const MOST_STAMPS = 1_000;
 /** A second that stands still for a record of the next one is no gap. */
 const SECOND_MS = 1_000;
+/** Of a name in the DNS. In a log anything may stand there. */
+const LONGEST_HOST = 253;
 /** A file that collects the logs of more hosts than this has reports of so few of them at the same time. */
 const MOST_HOSTS = 64;
 
@@ -184,7 +186,9 @@ export class LogReports implements LineTaker {
     for (const line of record.more ?? []) this.#record(line);
   }
 
-  #assemble(record: LogRecord): void {
+  #assemble(read: LogRecord): void {
+    const isAnything = (read.host?.length ?? 0) > LONGEST_HOST;
+    const record = isAnything ? { ...read, host: read.host?.slice(0, LONGEST_HOST) } : read;
     const host = this.#hostOf(record);
     const kills = record.text.includes('Kill') || record.text.includes('OOM k');
     // A kill whose name holds newlines is known by the place of its last line.

@@ -462,11 +462,16 @@ describe('what people hand over', () => {
       }
     const journal = log('journalctl -o short');
     for (const later of [
-      journal.replaceAll(' 03:', ' 04:'),
+      journal.replaceAll(/:\d\d(:\d\d )/g, ':59$1'),
       journal.replaceAll('node-7', 'node-8'),
       journal.replaceAll('anon-rss:1', 'anon-rss:2'),
     ])
       assert.equal((await incidents(`${journal}\n${later}\n`)).length, 2);
+  });
+
+  test('of a host whose name has no end: it is cut', async () => {
+    const [incident] = await incidents(log('journalctl -o short').replaceAll('node-7', 'n'.repeat(500_000)));
+    assert.equal(incident?.host.name, 'n'.repeat(253));
   });
 
   test('broken by a narrow window', async () => {
